@@ -1,0 +1,54 @@
+# make setup   a virtual environment in .venv with everything that was tested together
+# make bench   the quick suite over three worlds, then the leaderboard
+# make test    format, lint, types and the fast tests
+# make clean   removes the environment, caches and builds; runs/ stays
+
+PYTHON ?= python3
+VENV ?= .venv
+BENCH_OUT ?= runs/quick
+TEST_WORKERS ?= 2
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench test clean
+
+help:
+	@sed -n 's/^# \(make \)/\1/p' Makefile
+
+setup: $(READY)
+
+# pip's own configuration decides where packages come from. torch goes first, alone and pinned, so
+# that nothing installed later may pull in another build of it. imitation and seals declare older
+# gymnasium and stable-baselines3 than they run on: they go last, without their dependencies.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
+	sys.version_info >= (3, 11) or sys.exit(f"irlbench needs Python 3.11 or newer; $(PYTHON) is {v}. Name another: make PYTHON=python3.12 setup"); \
+	print(f"Python {v}")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt datasets jsonpickle scikit-learn scipy tensorboard tqdm
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps imitation seals
+	@touch $(READY)
+
+# A failed trial still leaves a leaderboard, and then a failed make.
+bench: setup
+	@status=0; $(BIN)/irlbench run quick --out $(BENCH_OUT) || status=$$?; \
+	[ $$status -le 1 ] || exit $$status; \
+	$(BIN)/irlbench report $(BENCH_OUT) || exit $$?; \
+	echo; cat $(BENCH_OUT)/report/leaderboard.md; \
+	echo; echo "The page: $(BENCH_OUT)/report/index.html"; \
+	exit $$status
+
+test: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests benchmarks
+	$(BIN)/python -m pytest -m 'not slow' -n $(TEST_WORKERS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

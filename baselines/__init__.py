@@ -1,0 +1,1 @@
+"""The algorithms: objectives, learners and solvers, and what binds them."""

@@ -1,0 +1,1 @@
+"""The algorithms: each an objective bound to a learner."""

@@ -1,0 +1,1 @@
+"""Pure loss functions of tensors, written once for every world."""

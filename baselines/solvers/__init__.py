@@ -1,0 +1,1 @@
+"""Solvers: a reward function in, a policy out."""

@@ -1,0 +1,293 @@
+"""Algorithms and solvers: what third parties write.
+
+An algorithm turns a problem into a solution within a budget. A solver turns a reward function
+into a policy; inverse methods call one inside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irlbench.errors import BudgetExceeded, DataError, UnknownNameError, UsageError
+from irlbench.policy import Policy
+from irlbench.problem import Budget, Problem
+from irlbench.reward import RewardFunction
+
+WORLDS = ("gridworld", "control", "text")
+
+#: What an algorithm is given. Only rows of one track are ranked against each other.
+TRACKS: Mapping[str, str] = {
+    "demonstrations": "demonstrations only (offline)",
+    "demonstrations+interaction": "demonstrations and reward-free steps",
+    "demonstrations+dynamics": "demonstrations and the transition probabilities",
+    "preferences": "preferences only (offline)",
+    "preferences+interaction": "preferences and reward-free steps",
+    "preferences+dynamics": "preferences and the transition probabilities",
+    "reference": "reference rows, which are never ranked",
+}
+
+
+def option(default: Any, help: str) -> Any:
+    """A hyperparameter: a dataclass field with its documentation beside it."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What an algorithm hands back.
+
+    Attributes:
+        policy: The final policy.
+        reward: The recovered reward, where one is learnt.
+    """
+
+    policy: Policy
+    reward: RewardFunction | None = None
+
+
+Sink = Callable[[str, int, Any], None]
+
+
+class Run:
+    """One fit under way: seed, device, logging, saving, spending.
+
+    Args:
+        seed: The trial's seed.
+        device: "cpu" or "cuda".
+        threads: Threads that numerical libraries may use.
+        budget: Limits that `spend` enforces.
+        sink: Receives ("log", step, scalars) and ("save", step, policy). None keeps them in
+            `self.logged` and `self.saved`.
+        folder: Where checkpoints go; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        budget: Budget | None = None,
+        sink: Sink | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.seed, self.device, self.threads = seed, device, threads
+        self.budget = budget or Budget()
+        self.gradient_steps = 0
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.saved: list[tuple[int, Policy]] = []
+        self._sink, self._folder = sink, folder
+        self._began = time.monotonic()
+
+    def generator(self, name: str) -> np.random.Generator:
+        """A NumPy generator for one named use; equal seeds and names draw equal numbers."""
+        return np.random.default_rng([self.seed, *name.encode()])
+
+    def log(self, step: int, **scalars: float) -> None:
+        """Logs scalars at a step, which counts environment steps or, offline, gradient steps."""
+        plain = {name: float(value) for name, value in scalars.items()}
+        if self._sink is None:
+            self.logged.append((step, plain))
+        else:
+            self._sink("log", step, plain)
+
+    def save(self, step: int, policy: Policy) -> None:
+        """Hands in a policy for a point of the curve. Returns nothing; it is judged elsewhere."""
+        if self._sink is None:
+            self.saved.append((step, policy))
+        else:
+            self._sink("save", step, policy)
+
+    def spend(self, *, gradient_steps: int = 0) -> None:
+        """Bills parameter updates.
+
+        Raises:
+            BudgetExceeded: If they would pass the budget.
+        """
+        limit = self.budget.gradient_steps
+        if limit is not None and self.gradient_steps + gradient_steps > limit:
+            raise BudgetExceeded(
+                f"{self.gradient_steps} of {limit} gradient steps are used; "
+                f"{gradient_steps} more are refused"
+            )
+        self.gradient_steps += gradient_steps
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds since the fit began."""
+        return time.monotonic() - self._began
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether gradient steps or wall-clock time are used up: end the loop and return."""
+        steps, seconds = self.budget.gradient_steps, self.budget.seconds
+        return (steps is not None and self.gradient_steps >= steps) or (
+            seconds is not None and self.seconds >= seconds
+        )
+
+    def checkpoint(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Keeps arrays from which `fit` can go on after a kill, in place of the last ones."""
+        if self._folder is not None:
+            from irlbench.serialisation import save_arrays
+
+            counters = {"gradient_steps": self.gradient_steps, "seconds": self.seconds}
+            save_arrays(self._folder, "checkpoint", "checkpoint", state, counters)
+
+    @property
+    def restored(self) -> dict[str, NDArray[Any]] | None:
+        """What the last `checkpoint` of this trial kept, or None when it begins anew."""
+        from irlbench.serialisation import load_arrays
+
+        if self._folder is None or not (self._folder / "checkpoint.json").exists():
+            return None
+        try:
+            _, arrays, counters = load_arrays(self._folder, "checkpoint", ["checkpoint"])
+        except DataError:
+            return None
+        self.gradient_steps = int(counters["gradient_steps"])
+        self._began = time.monotonic() - float(counters["seconds"])
+        return arrays
+
+
+class Configurable:
+    """Something with a frozen dataclass of hyperparameters and defaults per world.
+
+    Attributes:
+        id: Its name: `name`, or `<package>/<name>` from third parties.
+        version: Raised whenever results change.
+        summary: One line.
+        Config: The hyperparameters, each made with `option`.
+        defaults: World to the values that differ from `Config`'s there. One per world, never
+            per task.
+    """
+
+    id: ClassVar[str]
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+    Config: ClassVar[type[Any]]
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @classmethod
+    def configure(cls, world: str, changes: Mapping[str, Any] | None = None) -> Self:
+        """Builds it with the world's defaults and changes to them.
+
+        Args:
+            world: One of `WORLDS`.
+            changes: Field name to value; text is converted to the field's type.
+
+        Raises:
+            UnknownNameError: If a field does not exist.
+            UsageError: If a value does not fit its field.
+        """
+        merged = dict(cls.defaults.get(world, {}))
+        fields = {f.name: f for f in dataclasses.fields(cls.Config)}
+        for name, value in (changes or {}).items():
+            if name not in fields:
+                raise UnknownNameError(f"field of {cls.id}", name, fields)
+            merged[name] = _convert(cls.id, fields[name], value)
+        try:
+            return cls(cls.Config(**merged))
+        except ValueError as error:
+            raise UsageError(f"{cls.id}: {error}") from error
+
+
+def _convert(owner: str, declared: dataclasses.Field[Any], value: Any) -> Any:
+    import ast
+
+    default = declared.default
+    wanted = type(default)
+    if isinstance(value, str) and wanted is not str:
+        try:
+            value = ast.literal_eval({"true": "True", "false": "False"}.get(value, value))
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            pass
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if wanted is tuple and isinstance(value, list):
+        value = tuple(value)
+    if default is not None and not (value is None and "None" in str(declared.type)):
+        if type(value) is not wanted:
+            raise UsageError(
+                f"{owner}.{declared.name} is a {wanted.__name__} (default {default!r}), "
+                f"got {value!r}"
+            )
+    if isinstance(value, float) and not np.isfinite(value):
+        raise UsageError(f"{owner}.{declared.name} must be finite, got {value!r}")
+    return value
+
+
+class Algorithm(Configurable, ABC):
+    """Turns a problem into a solution within a budget.
+
+    Attributes:
+        paper: Where it comes from.
+        worlds: The worlds it runs in.
+        actions: The kinds of action it handles: "discrete", "continuous", "tokens".
+        needs: The resources it takes in every world; see `needs_for`.
+        tracks: The tracks it can be ranked in, its default first.
+        resumable: Whether it uses `run.checkpoint` and `run.restored`.
+    """
+
+    paper: ClassVar[str] = ""
+    worlds: ClassVar[tuple[str, ...]] = WORLDS
+    actions: ClassVar[tuple[str, ...]] = ("discrete", "continuous", "tokens")
+    needs: ClassVar[frozenset[str]] = frozenset()
+    tracks: ClassVar[tuple[str, ...]] = ("demonstrations",)
+    resumable: ClassVar[bool] = False
+
+    @classmethod
+    def needs_for(cls, world: str) -> frozenset[str]:
+        """The resources it takes in a world."""
+        return cls.needs
+
+    @abstractmethod
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        """Learns.
+
+        Args:
+            problem: What may be seen.
+            budget: What may be spent.
+            run: Seed, logging and saving.
+
+        Returns:
+            The final policy, and the reward where one is learnt.
+        """
+
+
+class Solver(Configurable, ABC):
+    """Turns a reward function into a policy.
+
+    Attributes:
+        worlds: The worlds it runs in.
+        actions: The kinds of action it handles.
+        needs: The resources it takes.
+    """
+
+    worlds: ClassVar[tuple[str, ...]] = WORLDS
+    actions: ClassVar[tuple[str, ...]] = ("discrete", "continuous", "tokens")
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def solve(
+        self, problem: Problem, reward: RewardFunction | None, budget: Budget, run: Run
+    ) -> Policy:
+        """Finds a policy for a reward.
+
+        Args:
+            problem: The dynamics or the environments; its own reward reads 0.0.
+            reward: What to maximise; None takes what an `OpenProblem` pays.
+            budget: What may be spent.
+            run: Seed, logging and saving.
+        """

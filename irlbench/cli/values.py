@@ -1,0 +1,160 @@
+"""Reads the small languages of the command line: seeds, budgets, settings, lists."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from irlbench.errors import UnknownNameError, UsageError
+from irlbench.problem import Budget
+
+_MOST_SEEDS = 100_000
+_LARGEST_SEED = 2**31 - 1
+
+
+def names(text: str | None, option: str) -> list[str] | None:
+    """`A,B` as a list; None stays None.
+
+    Raises:
+        UsageError: If a name is empty or given twice.
+    """
+    if text is None:
+        return None
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise UsageError(f"{option} takes names separated by commas, got {text!r}")
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise UsageError(f"{option} names {twice[0]!r} twice")
+    return found
+
+
+def seeds(text: str | None) -> int | list[int] | None:
+    """`N` as a number of seeds (0 to N-1); `a..b` and `1,5,7` as the seeds themselves.
+
+    Args:
+        text: What the user wrote; ranges include both ends and mix with single seeds.
+
+    Raises:
+        UsageError: If it is none of these, a seed is negative, or given twice.
+    """
+    if text is None:
+        return None
+    if "," not in text and ".." not in text:
+        number = _whole(text, "--seeds", "N, a..b or 1,5,7")
+        if not 1 <= number <= _MOST_SEEDS:
+            raise UsageError(f"--seeds takes 1 to {_MOST_SEEDS:,} seeds, got {number}")
+        return number
+    found: list[int] = []
+    for part in text.split(","):
+        first, dots, last = (piece.strip() for piece in part.partition(".."))
+        low = _whole(first, "--seeds", "N, a..b or 1,5,7")
+        high = _whole(last, "--seeds", "N, a..b or 1,5,7") if dots else low
+        if high < low:
+            raise UsageError(f"--seeds {part.strip()}: the first seed is the larger one")
+        if low < 0 or high > _LARGEST_SEED:
+            raise UsageError(f"--seeds must lie in 0..{_LARGEST_SEED}, got {part.strip()!r}")
+        if len(found) + high - low + 1 > _MOST_SEEDS:
+            raise UsageError(f"--seeds takes at most {_MOST_SEEDS:,} seeds, got {text!r}")
+        found.extend(range(low, high + 1))
+    twice = {seed for seed in found if found.count(seed) > 1} if len(set(found)) < len(found) else ()
+    if twice:
+        raise UsageError(f"--seeds names {min(twice)} twice")
+    return found
+
+
+def counts(text: str | None, option: str) -> list[int] | None:
+    """`1,3,10` as positive whole numbers; None stays None.
+
+    Raises:
+        UsageError: If one is not, or is given twice.
+    """
+    if text is None:
+        return None
+    found = [_whole(part, option, "whole numbers separated by commas") for part in text.split(",")]
+    for number in found:
+        if number < 1:
+            raise UsageError(f"{option} must be at least 1, got {number}")
+        if found.count(number) > 1:
+            raise UsageError(f"{option} names {number} twice")
+    return found
+
+
+def budget(items: Iterable[str]) -> dict[str, float]:
+    """`steps=1e5,seconds=60` as a dictionary of `Budget` fields.
+
+    Raises:
+        UnknownNameError: If a field is unknown.
+        UsageError: If a value is no number of the right kind.
+    """
+    found: dict[str, float] = {}
+    for item in items:
+        for part in item.split(","):
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals:
+                raise UsageError(
+                    f"--budget takes name=number, got {part.strip()!r} (for example steps=100000)"
+                )
+            if name in found:
+                raise UsageError(f"--budget names {name!r} twice")
+            found[name] = budget_value(name, value, "--budget")
+    return found
+
+
+def budget_value(name: str, value: Any, where: str) -> float:
+    """One field of a budget: whole for steps, any number for seconds.
+
+    Args:
+        name: A field of `Budget`.
+        value: A number, or text that is one.
+        where: Begins the message of an error.
+
+    Raises:
+        UnknownNameError: If the field is unknown.
+        UsageError: If the value is no positive number of the right kind.
+    """
+    known = [field.name for field in dataclasses.fields(Budget)]
+    if name not in known:
+        raise UnknownNameError("budget", name, known)
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{where} {name} must be a number, got {value!r}") from None
+    if not 0 < number < float("inf"):
+        raise UsageError(f"{where} {name} must be positive and finite, got {value!r}")
+    if name == "seconds":
+        return number
+    if number != int(number):
+        raise UsageError(f"{where} {name} must be a whole number, got {value!r}")
+    return int(number)
+
+
+def settings(items: Iterable[str]) -> dict[str, str]:
+    """`bc.learning_rate=1e-3` as `{"bc.learning_rate": "1e-3"}`.
+
+    Raises:
+        UsageError: If an item has no dot or no equals sign, or a field is set twice.
+    """
+    found: dict[str, str] = {}
+    for item in items:
+        key, equals, value = (piece.strip() for piece in item.partition("="))
+        algorithm, _, field = key.rpartition(".")
+        if not equals or not algorithm or not field:
+            raise UsageError(
+                f"--set takes algorithm.field=value, got {item!r} "
+                "(for example bc.learning_rate=0.001)"
+            )
+        if key in found:
+            raise UsageError(f"--set sets {key} twice")
+        found[key] = value
+    return found
+
+
+def _whole(text: str, option: str, form: str) -> int:
+    try:
+        return int(text.strip())
+    except ValueError:
+        raise UsageError(f"{option} takes {form}, got {text.strip()!r}") from None

@@ -1,0 +1,1 @@
+"""What algorithms learn from: demonstrations and preferences, and where they are kept."""

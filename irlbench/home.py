@@ -1,0 +1,52 @@
+"""The cache folder: built data, imported demonstrations, measured references."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from irlbench.errors import UsageError
+
+
+def home() -> Path:
+    """`IRLBENCH_HOME`, or the platform's user cache folder for irlbench. Made if missing.
+
+    Raises:
+        UsageError: If it cannot be made or written.
+    """
+    given = os.environ.get("IRLBENCH_HOME")
+    if given:
+        folder = Path(given).expanduser()
+    else:
+        from platformdirs import user_cache_path
+
+        folder = user_cache_path("irlbench")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the cache folder {folder} cannot be made ({error.strerror}); "
+            "set IRLBENCH_HOME to a folder that can be written"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"the cache folder {folder} is not writable; set IRLBENCH_HOME to another"
+        )
+    return folder.resolve()
+
+
+@contextmanager
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """Holds a lock of the cache folder, freed by the kernel if the holder dies.
+
+    Args:
+        folder: The cache folder.
+        name: What is being built; slashes are allowed.
+    """
+    from filelock import FileLock
+
+    (folder / "locks").mkdir(exist_ok=True)
+    with FileLock(folder / "locks" / f"{name.replace('/', '--')}.lock"):
+        yield

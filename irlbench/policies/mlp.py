@@ -1,0 +1,206 @@
+"""Small networks that act in NumPy: categorical, Gaussian and tanh-squashed Gaussian.
+
+Weights are named `hidden.<i>.weight` `[out, in]`, `hidden.<i>.bias` `[out]`, and for the heads
+`logits.*` (categorical) or `mean.*` with `log_std.*` (a layer, or one vector `log_std`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irlbench.policy import Arrays, Policy
+from irlbench.randomness import RowGenerator, sample_categorical
+
+LOG_STD_BOUNDS = (-20.0, 2.0)
+_LOG_2PI = float(np.log(2 * np.pi))
+
+
+def _relu(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.maximum(x, np.float32(0))
+
+
+_ACTIVATIONS = {"relu": _relu, "tanh": np.tanh}
+
+
+class _MLPPolicy(Policy):
+    """What the three network policies share.
+
+    Args:
+        arrays: Weights by name, and optionally `observation_mean` and `observation_std`
+            `[observation dimensions]`, by which observations are normalised first.
+        activation: "relu" or "tanh".
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], activation: str) -> None:
+        if activation not in _ACTIVATIONS:
+            raise ValueError(f"activation {activation!r}; known: {sorted(_ACTIVATIONS)}")
+        self._arrays = {k: np.asarray(v, dtype=np.float32) for k, v in arrays.items()}
+        self._activation = activation
+        layers = sum(k.startswith("hidden.") and k.endswith(".weight") for k in self._arrays)
+        self._hidden = [self._layer(f"hidden.{i}") for i in range(layers)]
+
+    def _layer(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        weight, bias = self._arrays[f"{name}.weight"], self._arrays[f"{name}.bias"]
+        if weight.ndim != 2 or bias.shape != (weight.shape[0],):
+            raise ValueError(f"{name}: weight {weight.shape} does not fit bias {bias.shape}")
+        return np.ascontiguousarray(weight.T), bias
+
+    def _features(self, observations: Any) -> NDArray[np.float32]:
+        x = np.asarray(observations, dtype=np.float32)
+        x = x.reshape(len(x), -1)
+        if "observation_mean" in self._arrays:
+            x = (x - self._arrays["observation_mean"]) / self._arrays["observation_std"]
+        activate = _ACTIVATIONS[self._activation]
+        for weight, bias in self._hidden:
+            x = activate(x @ weight + bias)
+        return x
+
+    def arrays(self) -> Arrays:
+        """See `Policy.arrays`."""
+        return dict(self._arrays)
+
+    def settings(self) -> dict[str, Any]:
+        """See `Policy.settings`."""
+        return {"activation": self._activation}
+
+
+class CategoricalMLPPolicy(_MLPPolicy):
+    """softmax(network(s)) over discrete actions; see the module for the weights' names."""
+
+    kind: ClassVar[str] = "categorical-mlp"
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], activation: str = "tanh") -> None:
+        super().__init__(arrays, activation)
+        self._head = self._layer("logits")
+
+    def log_probabilities(self, observations: Any) -> NDArray[np.float64]:
+        """log pi(a|s) for every action, float64 `[batch, actions]`."""
+        logits = (self._features(observations) @ self._head[0] + self._head[1]).astype(np.float64)
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+    def act(
+        self,
+        observations: Any,
+        state: Any = None,
+        *,
+        reset_mask: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+        generator: RowGenerator,
+    ) -> tuple[NDArray[Any], Any]:
+        """See `Policy.act`."""
+        rows = self.log_probabilities(observations)
+        if deterministic:
+            return rows.argmax(axis=-1), None
+        return sample_categorical(np.exp(rows), generator.uniform()[:, 0]), None
+
+    def log_prob(self, observations: Any, actions: NDArray[Any]) -> NDArray[np.float64]:
+        """See `Policy.log_prob`."""
+        rows = self.log_probabilities(observations)
+        return rows[np.arange(len(rows)), np.asarray(actions, dtype=np.int64)]
+
+    @classmethod
+    def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> CategoricalMLPPolicy:
+        """See `Policy.from_saved`."""
+        return cls(arrays, settings["activation"])
+
+
+class GaussianMLPPolicy(_MLPPolicy):
+    """A diagonal Gaussian, clipped to the action bounds when it acts.
+
+    Args:
+        arrays: Weights; also `action_low` and `action_high`, `[action dimensions]`.
+        activation: "relu" or "tanh".
+    """
+
+    kind: ClassVar[str] = "gaussian-mlp"
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], activation: str = "tanh") -> None:
+        super().__init__(arrays, activation)
+        self._mean = self._layer("mean")
+        self._low, self._high = self._arrays["action_low"], self._arrays["action_high"]
+
+    def _distribution(
+        self, observations: Any
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        features = self._features(observations)
+        mean = features @ self._mean[0] + self._mean[1]
+        if "log_std" in self._arrays:
+            log_std = np.broadcast_to(self._arrays["log_std"], mean.shape)
+        else:
+            weight, bias = self._layer("log_std")
+            log_std = features @ weight + bias
+        return mean, np.clip(log_std, *LOG_STD_BOUNDS)
+
+    def _sample(
+        self, observations: Any, deterministic: bool, generator: RowGenerator
+    ) -> NDArray[np.float32]:
+        from scipy.special import ndtri
+
+        mean, log_std = self._distribution(observations)
+        if deterministic:
+            return mean
+        uniform = np.clip(generator.uniform(mean.shape[-1]), 1e-12, 1 - 1e-12)
+        return mean + np.exp(log_std) * ndtri(uniform).astype(np.float32)
+
+    def act(
+        self,
+        observations: Any,
+        state: Any = None,
+        *,
+        reset_mask: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+        generator: RowGenerator,
+    ) -> tuple[NDArray[Any], Any]:
+        """See `Policy.act`."""
+        sample = self._sample(observations, deterministic, generator)
+        return np.clip(sample, self._low, self._high), None
+
+    def log_prob(self, observations: Any, actions: NDArray[Any]) -> NDArray[np.float64]:
+        """Log-density of the Gaussian before clipping, float64 `[batch]`."""
+        mean, log_std = self._distribution(observations)
+        z = (np.asarray(actions, dtype=np.float64) - mean) / np.exp(log_std.astype(np.float64))
+        return np.asarray((-0.5 * (z**2 + _LOG_2PI) - log_std).sum(axis=-1))
+
+    @classmethod
+    def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> GaussianMLPPolicy:
+        """See `Policy.from_saved`."""
+        return cls(arrays, settings["activation"])
+
+
+class SquashedGaussianMLPPolicy(GaussianMLPPolicy):
+    """tanh of a diagonal Gaussian, rescaled from [-1, 1] to the action bounds (as in SAC)."""
+
+    kind: ClassVar[str] = "squashed-gaussian-mlp"
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], activation: str = "relu") -> None:
+        super().__init__(arrays, activation)
+
+    def act(
+        self,
+        observations: Any,
+        state: Any = None,
+        *,
+        reset_mask: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+        generator: RowGenerator,
+    ) -> tuple[NDArray[Any], Any]:
+        """See `Policy.act`."""
+        squashed = np.tanh(self._sample(observations, deterministic, generator))
+        return self._low + (squashed + 1) * 0.5 * (self._high - self._low), None
+
+    def log_prob(self, observations: Any, actions: NDArray[Any]) -> NDArray[np.float64]:
+        """Log-density in the environment's action units, float64 `[batch]`.
+
+        The change of variables takes off log(1 - tanh(u)^2) and the scale of each dimension.
+        Actions at a bound are moved 1e-6 inside, where the density is finite.
+        """
+        half = 0.5 * (self._high - self._low).astype(np.float64)
+        squashed = (np.asarray(actions, dtype=np.float64) - self._low) / half - 1
+        squashed = np.clip(squashed, -1 + 1e-6, 1 - 1e-6)
+        inner = super().log_prob(observations, np.arctanh(squashed))
+        return np.asarray(inner - (np.log1p(-(squashed**2)) + np.log(half)).sum(axis=-1))

@@ -1,0 +1,199 @@
+"""Finds tasks, algorithms, solvers and suites: by entry points, and in plug-in files.
+
+Built-in ones are found as anybody's are. Listing reads names only; a thing is imported when it is
+asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from irlbench.algorithm import Algorithm, Solver
+from irlbench.errors import UnknownNameError, UnsupportedPairError, UsageError
+from irlbench.task import Task
+
+Group = Literal["tasks", "algorithms", "solvers", "suites"]
+_VERSION = re.compile(r"^(?P<stem>.+)-v(?P<version>\d+)$")
+
+
+class Registry:
+    """Everything that is registered in this process."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, Any]] = {}
+        self._plugins: dict[Path, str] = {}
+        self._origin: dict[tuple[str, str], str] = {}
+
+    def _group(self, group: Group) -> dict[str, Any]:
+        if group not in self._found:
+            points = entry_points(group=f"irlbench.{group}")
+            self._found[group] = {point.name: point for point in points}
+        return self._found[group]
+
+    def names(self, group: Group) -> list[str]:
+        """Registered names, sorted. Imports nothing."""
+        return sorted(self._group(group))
+
+    def get(self, group: Group, name: str) -> Any:
+        """What is registered under a name. A task's newest version is found without `-vN`.
+
+        Raises:
+            UnknownNameError: If there is none, with the nearest names.
+        """
+        found = self._group(group)
+        if name not in found and group == "tasks":
+            name = self._newest(name)
+        if name not in found:
+            raise UnknownNameError(group[:-1], name, found)
+        if isinstance(found[name], EntryPoint):
+            found[name] = found[name].load()
+        return found[name]
+
+    def _newest(self, stem: str) -> str:
+        versions = [
+            (int(match["version"]), name)
+            for name in self._group("tasks")
+            if (match := _VERSION.match(name)) and match["stem"] == stem
+        ]
+        return max(versions)[1] if versions else stem
+
+    def task(self, name: str) -> Task:
+        """A task by id, with or without its version."""
+        task: Task = self.get("tasks", name)
+        return task
+
+    def algorithm(self, name: str) -> type[Algorithm]:
+        """An algorithm's class by id."""
+        algorithm: type[Algorithm] = self.get("algorithms", name)
+        return algorithm
+
+    def solver(self, name: str) -> type[Solver]:
+        """A solver's class by id."""
+        solver: type[Solver] = self.get("solvers", name)
+        return solver
+
+    def load_plugin(self, path: Path) -> str:
+        """Runs a file of the user's and registers the algorithms, solvers and tasks it defines.
+
+        Args:
+            path: A Python file.
+
+        Returns:
+            The SHA-256 of the file.
+
+        Raises:
+            UsageError: If it cannot be read, raises, or defines nothing to register.
+        """
+        path = path.resolve()
+        if path in self._plugins:
+            return self._plugins[path]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"--plugin {path.name}: {error.strerror}") from error
+        digest = hashlib.sha256(content).hexdigest()
+        name = f"irlbench_plugin_{digest[:12]}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"--plugin {path.name}: not a Python file (it should end in .py)")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise UsageError(
+                f"--plugin {path.name} raised {type(error).__name__}: {error}"
+            ) from error
+        found = list(_registrable(module))
+        if not found:
+            raise UsageError(
+                f"--plugin {path.name} defines no Algorithm, Solver or Task with an id"
+            )
+        for group, key, thing in found:
+            self._group(group)[key] = thing
+            self._origin[group, key] = digest
+        self._plugins[path] = digest
+        return digest
+
+    def plugin_hash(self, group: Group, name: str) -> str | None:
+        """SHA-256 of the plug-in file that a thing came from, or None."""
+        return self._origin.get((group, name))
+
+    @property
+    def plugins(self) -> list[Path]:
+        """The plug-in files that were loaded."""
+        return list(self._plugins)
+
+
+def _registrable(module: Any) -> Iterator[tuple[Group, str, Any]]:
+    for value in vars(module).values():
+        if isinstance(value, Task):
+            yield "tasks", value.id, value
+        elif inspect.isclass(value) and value.__module__ == module.__name__:
+            if issubclass(value, Algorithm) and hasattr(value, "id"):
+                yield "algorithms", value.id, value
+            elif issubclass(value, Solver) and hasattr(value, "id"):
+                yield "solvers", value.id, value
+
+
+@cache
+def registry() -> Registry:
+    """The registry of this process."""
+    return Registry()
+
+
+def why_not(algorithm: type[Algorithm], task: Task) -> str | None:
+    """Why an algorithm cannot run on a task, or None where it can. Runs nothing."""
+    if task.world not in algorithm.worlds:
+        return f"{algorithm.id} runs in {', '.join(algorithm.worlds)}, not in {task.world}"
+    if task.info.actions not in algorithm.actions:
+        return (
+            f"{algorithm.id} handles {', '.join(algorithm.actions)} actions, "
+            f"{task.id} has {task.info.actions} ones"
+        )
+    missing = algorithm.needs_for(task.world) - task.info.supplies
+    if missing:
+        return f"{algorithm.id} needs {', '.join(sorted(missing))}, which {task.id} does not supply"
+    return None
+
+
+def require_pair(algorithm: type[Algorithm], task: Task) -> None:
+    """Refuses a pair that cannot run.
+
+    Raises:
+        UnsupportedPairError: With the reason.
+    """
+    reason = why_not(algorithm, task)
+    if reason is not None:
+        raise UnsupportedPairError(f"{reason}; `irlbench list matrix` shows what goes together")
+
+
+def _no_suite(name: str) -> UnknownNameError:
+    found = registry()
+    return UnknownNameError("suite or task", name, [*found.names("suites"), *found.names("tasks")])
+
+
+def require_known(name: str) -> Literal["suites", "tasks"]:
+    """Whether a name is a suite's or a task's.
+
+    Raises:
+        UnknownNameError: If it is neither.
+    """
+    found = registry()
+    if name in found.names("suites"):
+        return "suites"
+    try:
+        found.task(name)
+    except UnknownNameError:
+        raise _no_suite(name) from None
+    return "tasks"

@@ -1,0 +1,110 @@
+"""Reward functions: what an inverse method recovers, and how one is saved and loaded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irlbench.errors import DataError
+from irlbench.serialisation import load_arrays, load_named_class, save_arrays
+
+RewardKind = Literal["state", "state-action", "transition", "trajectory"]
+
+#: Every form that can be loaded, and where its class is.
+FORMS: Mapping[str, str] = {
+    "table": "irlbench.rewards.table:TableReward",
+    "linear": "irlbench.rewards.linear:LinearReward",
+}
+
+
+class RewardFunction(ABC):
+    """A reward on batches of transitions.
+
+    Attributes:
+        form: One of `FORMS`; any other value cannot be saved.
+        kind: What it depends on.
+        discount: The discount under which it was learnt.
+        temperature: The temperature of the entropy term under which it was learnt, or None.
+    """
+
+    form: ClassVar[str] = "custom"
+    kind: RewardKind = "transition"
+    discount: float = 1.0
+    temperature: float | None = None
+
+    @abstractmethod
+    def __call__(
+        self,
+        observation: Any,
+        action: NDArray[Any],
+        next_observation: Any,
+        terminated: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """Rewards of a batch.
+
+        Args:
+            observation: `[batch, ...]`.
+            action: `[batch, ...]`.
+            next_observation: `[batch, ...]`.
+            terminated: bool `[batch]`.
+
+        Returns:
+            float64 `[batch]`.
+        """
+
+    def unshaped(self) -> RewardFunction:
+        """The reward without its potential-based shaping term, where one can be taken off."""
+        return self
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The numbers that define the reward, by name."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be saved")
+
+    def settings(self) -> dict[str, Any]:
+        """What else defines it: JSON values only."""
+        return {"kind": self.kind, "discount": self.discount, "temperature": self.temperature}
+
+    @classmethod
+    def from_saved(
+        cls, arrays: dict[str, NDArray[Any]], settings: Mapping[str, Any]
+    ) -> RewardFunction:
+        """Builds the reward from what `arrays` and `settings` gave."""
+        raise NotImplementedError(f"{cls.__name__} cannot be loaded")
+
+    def is_finite(self) -> bool:
+        """Whether every number of the reward is finite. True where it cannot be saved."""
+        if self.form not in FORMS:
+            return True
+        return all(bool(np.isfinite(a).all()) for a in self.arrays().values())
+
+
+def save_reward(reward: RewardFunction, folder: Path, name: str = "reward") -> None:
+    """Writes `<name>.safetensors` and `<name>.json` into a folder.
+
+    Raises:
+        DataError: If the reward's form is not one of `FORMS`.
+    """
+    if reward.form not in FORMS:
+        raise DataError(f"rewards of form {reward.form!r} cannot be saved; forms: {list(FORMS)}")
+    save_arrays(folder, name, reward.form, reward.arrays(), reward.settings())
+
+
+def load_reward(folder: Path, name: str = "reward") -> RewardFunction:
+    """Loads what `save_reward` wrote. Runs no code from the files.
+
+    Raises:
+        DataError: If a file is missing, damaged, or of an unknown form.
+    """
+    form, arrays, settings = load_arrays(folder, name, FORMS)
+    cls: type[RewardFunction] = load_named_class(FORMS[form])
+    try:
+        return cls.from_saved(arrays, settings)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(
+            f"not a whole {form} reward: {type(error).__name__}: {error}", file=f"{name}.json"
+        ) from error

@@ -1,0 +1,59 @@
+"""Rewards as tables over states, or over states and actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irlbench.reward import RewardFunction
+
+
+class TableReward(RewardFunction):
+    """r(s) or r(s, a) as an array.
+
+    Args:
+        values: float64 `[states]` or `[states, actions]`.
+        discount: The discount under which it was learnt.
+        temperature: The temperature under which it was learnt, or None.
+    """
+
+    form: ClassVar[str] = "table"
+
+    def __init__(
+        self,
+        values: NDArray[np.float64],
+        discount: float = 1.0,
+        temperature: float | None = None,
+    ) -> None:
+        self.values = np.asarray(values, dtype=np.float64)
+        if self.values.ndim not in (1, 2):
+            raise ValueError(f"a reward table has 1 or 2 axes, got shape {self.values.shape}")
+        self.kind = "state" if self.values.ndim == 1 else "state-action"
+        self.discount, self.temperature = discount, temperature
+
+    def __call__(
+        self,
+        observation: Any,
+        action: NDArray[Any],
+        next_observation: Any,
+        terminated: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """See `RewardFunction.__call__`. Observations are state indices."""
+        states = np.asarray(observation)
+        if self.values.ndim == 1:
+            return self.values[states]
+        return self.values[states, np.asarray(action)]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """See `RewardFunction.arrays`."""
+        return {"values": self.values}
+
+    @classmethod
+    def from_saved(
+        cls, arrays: dict[str, NDArray[Any]], settings: Mapping[str, Any]
+    ) -> TableReward:
+        """See `RewardFunction.from_saved`."""
+        return cls(arrays["values"], settings["discount"], settings["temperature"])

@@ -1,0 +1,313 @@
+"""Running and reading back, from Python. The command line calls these."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from irlbench.errors import IrlbenchError, UsageError
+from irlbench.home import home
+from irlbench.policy import Policy, load_policy
+from irlbench.registry import registry
+from irlbench.reward import RewardFunction, load_reward
+from irlbench.running import plan, processes
+from irlbench.running.child import prepare_main
+from irlbench.running.executor import LocalExecutor
+from irlbench.running.progress import PlainProgress, Progress
+from irlbench.running.record import Record
+from irlbench.running.store import Store
+from irlbench.running.trial import Job, TrialSpec
+from irlbench.task import Prepared, Task, TaskOptions
+
+
+@dataclass
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+        out: The output directory.
+        planned: Trials asked for.
+        done: Trials finished now.
+        failed: Trials that failed, now or when they were run before.
+        reused: Trials that were there already.
+        interrupted: Whether Ctrl-C ended it.
+        failures: Id and error of each failed trial.
+    """
+
+    out: Path
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    reused: int = 0
+    interrupted: bool = False
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LoadedTrial:
+    """A finished trial, read back.
+
+    Attributes:
+        record: Its record.
+        policy: Its final policy, or None where its kind cannot be loaded or it failed.
+        reward: Its learnt reward, or None.
+        curve: A polars data frame: step, seconds, kind, name, value.
+    """
+
+    record: Record
+    policy: Policy | None
+    reward: RewardFunction | None
+    curve: Any
+
+
+def run(
+    target: str | Sequence[str],
+    *,
+    algorithms: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    jobs: int | None = None,
+    threads: int = 1,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    budget: Mapping[str, float | None] | None = None,
+    timeout: float | None = None,
+    demos: str | None = None,
+    demonstrations: Sequence[int] | None = None,
+    preferences: Sequence[int] | None = None,
+    track: str | None = None,
+    data: str | Path | None = None,
+    model: str | None = None,
+    plugins: Sequence[str | Path] = (),
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Runs a suite or tasks. What is there already is not run again.
+
+    Args:
+        target: A suite, a task, or several.
+        algorithms: Algorithm ids; None takes the suite's, or all that can run on the task.
+        seeds: A number of seeds (0 to N - 1) or the seeds; None takes the suite's, or three.
+        jobs: Trials at a time; None takes as many as the cores and `threads` allow.
+        threads: Threads of numerical libraries per trial; part of what determines a result.
+        device: "auto", "cpu" or "cuda".
+        settings: `algorithm.field` to value.
+        budget: "steps", "gradient_steps", "seconds" to a limit.
+        timeout: Seconds after which a trial fails.
+        demos: Name of imported demonstrations.
+        demonstrations: Numbers of demonstrations, a trial for each.
+        preferences: Numbers of preferences, a trial for each.
+        track: Only algorithms of this track, and reference rows.
+        data: Path of a task's data.
+        model: Path or `hub-id@revision` of the language model.
+        plugins: Python files that define algorithms, solvers or tasks.
+        out: Output directory; None: `runs/<suite or task>`.
+        progress: Told what happens; None prints plain lines.
+
+    Returns:
+        What was done. Failed trials are counted, not raised.
+
+    Raises:
+        UsageError: For anything unusable, before any trial starts.
+    """
+    for path in plugins:
+        registry().load_plugin(Path(path))
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    choices = plan.Choices(
+        targets=targets,
+        algorithms=tuple(algorithms) if algorithms is not None else None,
+        seeds=_seeds(seeds),
+        settings=dict(settings or {}),
+        budget=dict(budget or {}),
+        demonstrations=_counts("demonstrations", demonstrations),
+        preferences=_counts("preferences", preferences),
+        track=track,
+        demos=demos,
+        device=plan.resolve_device(device),
+        threads=_positive("threads", threads),
+    )
+    planned = plan.cells(choices)
+    jobs = _positive("jobs", jobs) if jobs is not None else default_jobs(threads)
+    if timeout is not None and timeout <= 0:
+        raise UsageError(f"timeout must be positive, got {timeout:g}")
+    store = Store(Path(out) if out is not None else Path("runs") / "+".join(targets).replace("/", "-"))
+    store.open_for_writing()
+    progress = progress or PlainProgress()
+    tasks = {cell.task.id: cell.task for cell in planned}
+    options = TaskOptions(None if data is None else str(data), demos, model, choices.device)
+    summary = RunSummary(store.out)
+    try:
+        preload = {name for task in tasks.values() for name in task.info.preload}
+        processes.start_server(threads, preload)
+        prepared = _prepare(tasks, options, jobs, progress)
+        specs = plan.trials(planned, prepared, choices)
+        summary.planned = len(specs)
+        todo = _pending(specs, store, summary)
+        progress.planned(todo)
+        made = [_job(spec, options, store) for spec in todo]
+        ready = {name: (task, prepared[name]) for name, task in tasks.items()}
+        executor = LocalExecutor(store, ready, jobs=jobs, timeout=timeout, progress=progress)
+        for record in executor.execute(made):
+            summary.done += not record.failed
+            _count_failure(record, summary)
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    finally:
+        progress.close()
+    return summary
+
+
+def _seeds(seeds: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    if seeds is None:
+        return None
+    given = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not given or min(given) < 0:
+        raise UsageError(f"seeds must be one or more numbers from 0 on, got {seeds!r}")
+    return given
+
+
+def _counts(name: str, counts: Sequence[int] | None) -> tuple[int, ...] | None:
+    if counts is None:
+        return None
+    if not counts or min(counts) < 1:
+        raise UsageError(f"{name} must be one or more numbers from 1 on, got {list(counts)}")
+    return tuple(counts)
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise UsageError(f"{name} must be at least 1, got {value}")
+    return value
+
+
+def default_jobs(threads: int) -> int:
+    """Trials at a time that the cores of this process allow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // threads)
+
+
+def _prepare(
+    tasks: Mapping[str, Task], options: TaskOptions, jobs: int, progress: Progress
+) -> dict[str, Prepared]:
+    """Prepares tasks in processes of their own, several at a time."""
+    cache = str(home())
+    plugins = tuple(str(path) for path in registry().plugins)
+    found: dict[str, Prepared] = {}
+    queue = list(reversed(tasks))
+    children: dict[Any, tuple[str, processes.Child]] = {}
+    try:
+        while queue or children:
+            while queue and len(children) < jobs:
+                name = queue.pop()
+                child = processes.start(prepare_main, name, options, plugins, cache)
+                children[child.connection] = (name, child)
+            for ready in wait(list(children)):
+                name, child = children.pop(ready)
+                found[name] = _prepared(name, child)
+                child.kill()
+    finally:
+        for _, child in children.values():
+            child.kill()
+    return found
+
+
+def _prepared(name: str, child: processes.Child) -> Prepared:
+    try:
+        kind, value = child.connection.recv()
+    except EOFError:
+        raise IrlbenchError(f"preparing {name}: the process {child.ended}") from None
+    if kind == "usage":
+        raise UsageError(value)
+    if kind == "failed":
+        raise IrlbenchError(f"preparing {name} failed\n{value['traceback']}")
+    prepared: Prepared = value
+    return prepared
+
+
+def _pending(specs: Sequence[TrialSpec], store: Store, summary: RunSummary) -> list[TrialSpec]:
+    there = set(store.ids())
+    todo = []
+    for spec in specs:
+        if spec.id in there:
+            summary.reused += 1
+            _count_failure(store.read(spec.id), summary)
+        else:
+            todo.append(spec)
+    return todo
+
+
+def _count_failure(record: Record, summary: RunSummary) -> None:
+    if record.failed and record.error is not None:
+        summary.failed += 1
+        summary.failures.append((record.trial, f"{record.error['type']}: {record.error['message']}"))
+
+
+def _job(spec: TrialSpec, options: TaskOptions, store: Store) -> Job:
+    resumable = registry().algorithm(spec.algorithm).resumable
+    return Job(
+        spec=spec,
+        options=options if spec.demos else _without_demos(options),
+        plugins=tuple(str(path) for path in registry().plugins),
+        home=str(home()),
+        folder=str(store.work_folder(spec.id, keep=resumable).resolve()),
+    )
+
+
+def _without_demos(options: TaskOptions) -> TaskOptions:
+    return TaskOptions(options.data, None, options.model, options.device)
+
+
+def load_results(folder: str | Path) -> Any:
+    """Every trial of an output directory as a polars data frame, one row each.
+
+    Columns: trial, status, world, task, track, algorithm, seed, demonstrations, score (the raw
+    primary score, null when failed), normalised, and each further score and cost under
+    "score.<name>" and "cost.<name>".
+
+    Raises:
+        UsageError: If the directory holds no records.
+    """
+    import polars
+
+    store = Store(Path(folder))
+    store.open_for_reading()
+    return polars.DataFrame([_row(record) for record in store.records()], infer_schema_length=None)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    primary, spec = record.primary, record.spec
+    low, high = (record.references[primary[end]][primary["name"]] for end in ("low", "high"))
+    score = record.scores.get(primary["name"])
+    return {
+        "trial": record.trial,
+        "status": record.status,
+        "world": record.world,
+        **{name: spec[name] for name in ("task", "track", "algorithm", "seed", "demonstrations")},
+        "score": score,
+        "normalised": None if score is None else (score - low) / (high - low),
+        **{f"score.{name}": value for name, value in record.scores.items()},
+        **{f"cost.{name}": float(value) for name, value in record.costs.items()},
+    }
+
+
+def load_trial(folder: str | Path, trial: str) -> LoadedTrial:
+    """A finished trial with its policy, reward and curve.
+
+    Args:
+        folder: The output directory.
+        trial: The trial's id, or the beginning of it.
+
+    Raises:
+        UsageError: If there is no such trial, or more than one.
+        DataError: If its files are damaged.
+    """
+    store = Store(Path(folder))
+    store.open_for_reading()
+    found = store.find(trial)
+    record, place = store.read(found), store.folder(found)
+    policy = load_policy(place) if record.verifiable else None
+    reward = load_reward(place) if record.has_reward else None
+    return LoadedTrial(record, policy, reward, store.curve(found))

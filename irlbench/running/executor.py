@@ -1,0 +1,243 @@
+"""The local executor: a learner and an evaluator for each trial under way."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from irlbench.running import processes, provenance
+from irlbench.running.child import FINAL, evaluator_main, learner_main
+from irlbench.running.progress import Progress
+from irlbench.running.record import Record
+from irlbench.running.store import CurveRow, Store
+from irlbench.running.trial import Job
+from irlbench.task import Prepared, Task
+
+
+@dataclass
+class Running:
+    """A trial under way.
+
+    Attributes:
+        job: The trial.
+        learner: Its learner's process.
+        evaluator: Its evaluator's process.
+        deadline: When it is cut off, on the monotonic clock; None: never.
+        curve: Logged scalars and validation scores so far.
+        waiting: Policies handed in and not judged yet.
+        outcome: What the learner reported at its end.
+        final: The final evaluation.
+        error: Why it failed.
+    """
+
+    job: Job
+    learner: processes.Child
+    evaluator: processes.Child
+    deadline: float | None
+    curve: list[CurveRow] = field(default_factory=list)
+    waiting: dict[int, float] = field(default_factory=dict)
+    outcome: dict[str, Any] | None = None
+    final: dict[str, Any] | None = None
+    error: dict[str, str] | None = None
+    evaluation_seconds: float = 0.0
+    best: dict[str, Any] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.error is not None or (self.final is not None and not self.waiting)
+
+    def kill(self) -> None:
+        """Ends both processes."""
+        self.learner.kill()
+        self.evaluator.kill()
+
+
+class LocalExecutor:
+    """Runs trials side by side on this machine.
+
+    Args:
+        store: Where records go.
+        tasks: Task id to the task and what preparing it found.
+        jobs: Trials at a time.
+        timeout: Seconds after which a trial fails, or None.
+        progress: Told what happens.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tasks: dict[str, tuple[Task, Prepared]],
+        *,
+        jobs: int,
+        timeout: float | None,
+        progress: Progress,
+    ) -> None:
+        self._store, self._tasks = store, tasks
+        self._jobs, self._timeout, self._progress = jobs, timeout, progress
+        self._running: list[Running] = []
+
+    def execute(self, jobs: Sequence[Job]) -> Iterator[Record]:
+        """Runs trials in order, several at a time; yields each record once it is on disk.
+
+        Whatever ends the iteration (an error, Ctrl-C) ends the trials under way.
+        """
+        queue = list(reversed(jobs))
+        try:
+            while queue or self._running:
+                while queue and len(self._running) < self._jobs:
+                    self._start(queue.pop())
+                self._listen()
+                for trial in [t for t in self._running if t.finished]:
+                    record = self._publish(trial)
+                    self._running.remove(trial)
+                    if record is not None:
+                        yield record
+        finally:
+            for trial in self._running:
+                trial.kill()
+
+    def _start(self, job: Job) -> None:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        learner = processes.start(learner_main, job)
+        evaluator = processes.start(evaluator_main, job)
+        self._running.append(Running(job, learner, evaluator, deadline))
+        self._progress.started(job.spec)
+
+    def _listen(self) -> None:
+        """Waits for messages, ended processes and deadlines, and takes them in."""
+        places: dict[Any, Running] = {}
+        for trial in self._running:
+            places[trial.evaluator.connection] = trial
+            if trial.outcome is None:
+                places[trial.learner.connection] = trial
+        deadlines = [t.deadline for t in self._running if t.deadline is not None]
+        patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        for ready in wait(list(places), timeout=patience):
+            trial = places[ready]
+            child = trial.learner if ready is trial.learner.connection else trial.evaluator
+            if trial.error is None:
+                self._take(trial, child)
+        for trial in self._running:
+            if trial.deadline is not None and time.monotonic() >= trial.deadline:
+                if not trial.finished:
+                    message = f"the trial took longer than the {self._timeout:g} s it was given"
+                    trial.error = _error("Timeout", message)
+
+    def _take(self, trial: Running, child: processes.Child) -> None:
+        who = "learner" if child is trial.learner else "evaluator"
+        try:
+            message = child.connection.recv()
+        except (EOFError, ConnectionResetError):
+            trial.error = _error("ProcessDied", f"the {who}'s process {child.ended}")
+            return
+        kind = message[0]
+        if kind == "log":
+            _, step, scalars, seconds = message
+            trial.curve += [(step, seconds, "log", k, v) for k, v in sorted(scalars.items())]
+            self._progress.advanced(trial.job.spec, step, None)
+        elif kind == "save":
+            _, step, policy, seconds = message
+            self._judge(trial, step, policy, seconds)
+            self._progress.advanced(trial.job.spec, step, None)
+        elif kind == "done":
+            _, policy, trial.outcome = message
+            trial.learner.end()
+            self._judge(trial, FINAL, policy, 0.0)
+        elif kind == "evaluated":
+            self._evaluated(trial, *message[1:])
+        else:
+            trial.error = message[1]
+
+    def _judge(self, trial: Running, step: int, policy: bytes | None, seconds: float) -> None:
+        trial.waiting[step] = seconds
+        try:
+            trial.evaluator.connection.send((step, policy))
+        except (BrokenPipeError, ConnectionResetError):
+            trial.error = trial.error or _error(
+                "ProcessDied", f"the evaluator's process {trial.evaluator.ended}"
+            )
+
+    def _evaluated(self, trial: Running, step: int, found: dict[str, Any], took: float) -> None:
+        seconds = trial.waiting.pop(step)
+        trial.evaluation_seconds += took
+        if step == FINAL:
+            trial.final = found
+            return
+        scores = found["scores"]
+        trial.curve += [(step, seconds, "validation", k, v) for k, v in sorted(scores.items())]
+        primary = self._tasks[trial.job.spec.task][0].info.primary
+        sign = 1 if primary.higher_is_better else -1
+        if (
+            trial.best is None
+            or sign * (scores[primary.name] - trial.best["scores"][primary.name]) > 0
+        ):
+            trial.best = {"step": step, "scores": scores}
+
+    def _publish(self, trial: Running) -> Record | None:
+        trial.kill()
+        record = self._record(trial)
+        trial.curve.sort(key=lambda row: (row[0], row[2], row[3]))
+        with _uninterrupted():
+            published = self._store.publish(record, trial.curve, Path(trial.job.folder))
+        if published is None:
+            self._progress.note(f"{trial.job.spec.label}: another process published it first")
+            return None
+        self._progress.finished(trial.job.spec, published)
+        return published
+
+    def _record(self, trial: Running) -> Record:
+        spec = trial.job.spec
+        task, prepared = self._tasks[spec.task]
+        info = task.info
+        references = {k: dict(v) for k, v in {**info.references, **prepared.anchors}.items()}
+        outcome = trial.outcome or {"costs": {}, "verifiable": False, "has_reward": False}
+        failed = trial.error is not None
+        final = {} if failed or trial.final is None else trial.final
+        costs = {**outcome["costs"], "evaluation_seconds": trial.evaluation_seconds}
+        return Record(
+            trial=spec.id,
+            status="failed" if failed else "done",
+            spec=spec.to_json(),
+            world=info.world,
+            environment=info.environment,
+            primary={
+                "name": info.primary.name,
+                "higher_is_better": info.primary.higher_is_better,
+                "low": info.low,
+                "high": info.high,
+            },
+            references=references,
+            scores=final.get("scores", {}),
+            best=trial.best,
+            episodes=final.get("episodes", {}),
+            samples=final.get("samples", []),
+            verifiable=bool(outcome["verifiable"]) and not failed,
+            has_reward=bool(outcome["has_reward"]),
+            costs=costs,
+            error=trial.error,
+            versions=provenance.versions(),
+            irlbench=provenance.code(),
+            hardware={"processor": provenance.processor(), "device": spec.device},
+            data={"built": dict(prepared.built)},
+        )
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C back until the end of the block, so that no finished trial is lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _error(kind: str, message: str) -> dict[str, str]:
+    return {"type": kind, "message": message, "traceback": f"{kind}: {message}"}

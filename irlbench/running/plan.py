@@ -1,0 +1,235 @@
+"""From what the user typed to a list of trials, checked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from irlbench.algorithm import TRACKS, Algorithm
+from irlbench.errors import UnknownNameError, UnsupportedPairError, UsageError
+from irlbench.problem import Budget
+from irlbench.registry import registry, require_known, require_pair, why_not
+from irlbench.suite import Suite
+from irlbench.running.trial import TrialSpec
+from irlbench.task import Prepared, Task
+
+DEFAULT_SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user may choose for a run; None leaves it to the suite or the task.
+
+    Attributes:
+        targets: Suites and tasks.
+        algorithms: Algorithm ids.
+        seeds: Seeds of every cell.
+        settings: `algorithm.field` to value.
+        budget: Budget field to value.
+        demonstrations: Numbers of demonstrations, a trial for each.
+        preferences: Numbers of preferences, a trial for each.
+        track: Only this track.
+        demos: Name of imported demonstrations.
+        device: "cpu" or "cuda".
+        threads: Threads of numerical libraries per trial.
+    """
+
+    targets: tuple[str, ...]
+    algorithms: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, float | None] = field(default_factory=dict)
+    demonstrations: tuple[int, ...] | None = None
+    preferences: tuple[int, ...] | None = None
+    track: str | None = None
+    demos: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task and algorithm, with what a suite sets for it."""
+
+    task: Task
+    algorithm: type[Algorithm]
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]
+    budget: Mapping[str, float | None]
+
+
+def cells(choices: Choices) -> list[Cell]:
+    """The cells that a run asks for; every name and value is checked.
+
+    Raises:
+        UsageError: For unknown names, unsupported pairs and values that do not fit.
+    """
+    if not choices.targets:
+        raise UsageError("name a suite or a task; `irlbench list` shows them")
+    if choices.track is not None and choices.track not in TRACKS:
+        raise UnknownNameError("track", choices.track, TRACKS)
+    wanted = [registry().algorithm(name) for name in choices.algorithms or ()]
+    found: dict[tuple[str, str], Cell] = {}
+    for target in choices.targets:
+        if require_known(target) == "suites":
+            suite: Suite = registry().get("suites", target)
+            made = _of_suite(suite, wanted, choices)
+        else:
+            made = _of_task(registry().task(target), wanted, choices)
+        for cell in made:
+            found.setdefault((cell.task.id, cell.algorithm.id), cell)
+    result = list(found.values())
+    if not result:
+        asked = ", ".join(choices.algorithms or ()) or choices.track
+        raise UnsupportedPairError(f"{asked} runs on none of {', '.join(choices.targets)}")
+    _check_settings(choices.settings, result)
+    return result
+
+
+def _of_suite(suite: Suite, wanted: list[type[Algorithm]], choices: Choices) -> Iterable[Cell]:
+    for entry in suite.entries:
+        task = registry().task(entry.task)
+        listed = wanted or [registry().algorithm(name) for name in entry.algorithms]
+        for algorithm in listed:
+            if why_not(algorithm, task) is None and _on_track(algorithm, choices.track):
+                seeds = choices.seeds or suite.seeds
+                settings = {**entry.settings, **choices.settings}
+                yield Cell(task, algorithm, seeds, settings, {**entry.budget, **choices.budget})
+
+
+def _of_task(task: Task, wanted: list[type[Algorithm]], choices: Choices) -> Iterable[Cell]:
+    seeds = choices.seeds or DEFAULT_SEEDS
+    for algorithm in wanted:
+        require_pair(algorithm, task)
+        if not _on_track(algorithm, choices.track):
+            raise UnsupportedPairError(
+                f"{algorithm.id} is in {', '.join(algorithm.tracks)}, not in track {choices.track}"
+            )
+    listed = wanted or [registry().algorithm(name) for name in registry().names("algorithms")]
+    for algorithm in listed:
+        if why_not(algorithm, task) is None and _on_track(algorithm, choices.track):
+            yield Cell(task, algorithm, seeds, choices.settings, choices.budget)
+
+
+def _on_track(algorithm: type[Algorithm], track: str | None) -> bool:
+    return track is None or track in algorithm.tracks or "reference" in algorithm.tracks
+
+
+def _check_settings(settings: Mapping[str, Any], planned: Sequence[Cell]) -> None:
+    present = {cell.algorithm.id: cell for cell in planned}
+    for key in settings:
+        name, _, field_name = key.rpartition(".")
+        if not name:
+            raise UsageError(f"--set {key}: write algorithm.field=value")
+        registry().algorithm(name)
+        if name not in present:
+            raise UsageError(f"--set {key}: this run has no {name!r} ({', '.join(present)})")
+        _configured(present[name])
+    for cell in planned:
+        Budget(**_budget(cell))
+
+
+def _changes(cell: Cell) -> dict[str, Any]:
+    prefix = f"{cell.algorithm.id}."
+    return {
+        key.removeprefix(prefix): value
+        for key, value in cell.settings.items()
+        if key.startswith(prefix)
+    }
+
+
+def _configured(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The whole configuration, and the part of it that differs from the world's defaults."""
+    made = cell.algorithm.configure(cell.task.world, _changes(cell))
+    config = _listed(dataclasses.asdict(made.config))
+    default = _listed(dataclasses.asdict(cell.algorithm.configure(cell.task.world).config))
+    return config, {k: v for k, v in config.items() if v != default[k]}
+
+
+def _listed(config: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
+
+
+def _budget(cell: Cell) -> dict[str, Any]:
+    merged = {**dataclasses.asdict(cell.task.info.budget), **cell.budget}
+    fields = {f.name for f in dataclasses.fields(Budget)}
+    for name in merged:
+        if name not in fields:
+            raise UnknownNameError("budget", name, fields)
+    return merged
+
+
+def trials(
+    planned: Sequence[Cell], prepared: Mapping[str, Prepared], choices: Choices
+) -> list[TrialSpec]:
+    """The trials of the planned cells, seed by seed, so that every cell grows at one pace.
+
+    Args:
+        planned: From `cells`.
+        prepared: Task id to what preparing it found.
+        choices: What the user chose.
+    """
+    made: dict[str, TrialSpec] = {}
+    for seed in sorted({seed for cell in planned for seed in cell.seeds}):
+        for cell in planned:
+            if seed in cell.seeds:
+                for spec in _of_cell(cell, seed, prepared[cell.task.id], choices):
+                    made.setdefault(spec.id, spec)
+    return list(made.values())
+
+
+def _of_cell(
+    cell: Cell, seed: int, prepared: Prepared, choices: Choices
+) -> Iterable[TrialSpec]:
+    task, algorithm = cell.task, cell.algorithm
+    needs = algorithm.needs_for(task.world)
+    takes_demonstrations = "demonstrations" in needs
+    demos = choices.demos if takes_demonstrations else None
+    usual = None if demos else task.info.demonstrations
+    counts: Sequence[int | None] = choices.demonstrations or (usual,)
+    comparisons: Sequence[int | None] = choices.preferences or (None,)
+    config, changed = _configured(cell)
+    uses_given = takes_demonstrations or task.info.needs_data is not None
+    for count in counts if takes_demonstrations else (None,):
+        for pairs in comparisons if "preferences" in needs else (None,):
+            yield TrialSpec(
+                task=task.id,
+                task_hash=task.hash,
+                algorithm=algorithm.id,
+                algorithm_version=algorithm.version,
+                plugin_hash=registry().plugin_hash("algorithms", algorithm.id),
+                config=config,
+                budget=_budget(cell),
+                track=choices.track if choices.track in algorithm.tracks else algorithm.tracks[0],
+                demonstrations=count,
+                preferences=pairs,
+                seed=seed,
+                demos=demos,
+                given=dict(prepared.given) if uses_given else {},
+                model=prepared.model,
+                device=choices.device,
+                threads=choices.threads,
+                changed=changed,
+            )
+
+
+def resolve_device(device: str) -> str:
+    """ "auto" to "cuda" where there is one, else "cpu".
+
+    Raises:
+        UsageError: If "cuda" was asked for and there is none, or the name is unknown.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UnknownNameError("device", device, ("auto", "cpu", "cuda"))
+    if device == "cpu" or (device == "auto" and not os.path.exists("/dev/nvidiactl")):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise UsageError("--device cuda: torch sees no CUDA device; `irlbench doctor` says more")
+    return "cpu"

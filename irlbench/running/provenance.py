@@ -1,0 +1,111 @@
+"""What a result was made with: package versions, the commit, the kind of hardware."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+import traceback
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import irlbench
+
+PACKAGES = (
+    "gymnasium",
+    "imitation",
+    "minari",
+    "mujoco",
+    "numpy",
+    "safetensors",
+    "scipy",
+    "stable-baselines3",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+_ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:[^\s/'\":,()]+/)+")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Package name to installed version, for the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def code() -> dict[str, str | bool | None]:
+    """irlbench's version, and commit and dirty flag where it runs from a checkout."""
+    root = Path(irlbench.__file__).resolve().parent.parent
+    commit: str | None = None
+    dirty: bool | None = None
+    if (root / ".git").exists():
+        commit = _git(root, "rev-parse", "HEAD")
+        status = _git(root, "status", "--porcelain")
+        dirty = None if status is None else bool(status)
+    return {"version": irlbench.__version__, "commit": commit or None, "dirty": dirty}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@cache
+def processor() -> str:
+    """The kind of processor, as the system names it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} ({platform.machine()})"
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe_error(error: BaseException) -> dict[str, str]:
+    """An exception as a record keeps it: type, message, traceback, without absolute paths."""
+    lines = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        lines.append(f'  File "{_relative(frame.filename)}", line {frame.lineno}, in {frame.name}')
+        if frame.line:
+            lines.append(f"    {frame.line}")
+    name = type(error).__name__
+    message = without_paths(str(error))
+    return {
+        "type": name,
+        "message": message,
+        "traceback": "\n".join(["Traceback (most recent call last):", *lines, f"{name}: {message}"]),
+    }
+
+
+def without_paths(text: str) -> str:
+    """Cuts absolute paths down to their last part."""
+    return _ABSOLUTE.sub("", text)
+
+
+def _relative(filename: str) -> str:
+    parts = Path(filename).parts
+    for anchor in ("site-packages", "irlbench"):
+        if anchor in parts:
+            start = len(parts) - 1 - parts[::-1].index(anchor)
+            return "/".join(parts[start + (anchor == "site-packages") :])
+    for index, part in enumerate(parts[:-1]):
+        if part.startswith("python3"):
+            return "/".join(parts[index + 1 :])
+    for anchor in ("envs", "baselines"):
+        if anchor in parts:
+            return "/".join(["irlbench", *parts[parts.index(anchor) :]])
+    return Path(filename).name

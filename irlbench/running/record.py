@@ -1,0 +1,141 @@
+"""What a trial leaves on disk: the form of `record.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from irlbench.errors import DataError
+from irlbench.serialisation import sha256_json
+
+SCHEMA = 1
+
+#: Costs that depend on the machine; they are left out of the content hash.
+TIMINGS = ("seconds", "evaluation_seconds", "peak_memory_bytes")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial's outcome. Every attribute is JSON values.
+
+    Attributes:
+        trial: The trial's id.
+        status: "done" or "failed".
+        spec: What determined the trial; see `TrialSpec`.
+        world: "gridworld", "control" or "text".
+        environment: Gymnasium id.
+        primary: "name", "higher_is_better", and the names of the references that normalise to
+            0 ("low") and 1 ("high").
+        references: Reference name to its raw scores.
+        scores: Raw test scores of the final policy; empty when failed.
+        best: "step" and validation "scores" of the best policy handed in along the way, or None.
+        episodes: Per-episode values of the final policy.
+        samples: Samples to show, on text completions.
+        verifiable: Whether the policy is of a kind that can be loaded again.
+        has_reward: Whether a learnt reward was kept.
+        costs: Steps, gradient steps, resources taken, seconds, peak memory in bytes.
+        curve_points: Rows of `curve.parquet`.
+        error: "type", "message" and "traceback" of a failure, or None.
+        versions: Package name to version.
+        irlbench: "version", "commit" and "dirty".
+        hardware: "processor" and "device".
+        data: Hashes of data built here, under "built".
+        files: File name to SHA-256, for every other file of the record.
+        content_hash: Over results: no times, memory, host or log.
+        integrity: Over the whole record.
+    """
+
+    trial: str
+    status: Literal["done", "failed"]
+    spec: Mapping[str, Any]
+    world: str
+    environment: str
+    primary: Mapping[str, Any]
+    references: Mapping[str, Mapping[str, float]]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    best: Mapping[str, Any] | None = None
+    episodes: Mapping[str, list[float]] = field(default_factory=dict)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    verifiable: bool = False
+    has_reward: bool = False
+    costs: Mapping[str, float] = field(default_factory=dict)
+    curve_points: int = 0
+    error: Mapping[str, str] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    irlbench: Mapping[str, Any] = field(default_factory=dict)
+    hardware: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    content_hash: str = ""
+    integrity: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the trial failed."""
+        return self.status == "failed"
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `record.json`."""
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+    def sealed(self, curve: list[tuple[int, str, str, float]]) -> Record:
+        """A copy with `content_hash` and `integrity` set.
+
+        Args:
+            curve: Rows (step, kind, name, value) of the curve.
+        """
+        content = dataclasses.asdict(self)
+        for name in ("content_hash", "integrity", "versions", "irlbench", "hardware"):
+            del content[name]
+        content["costs"] = {k: v for k, v in self.costs.items() if k not in TIMINGS}
+        content["files"] = {
+            k: v for k, v in self.files.items() if k.startswith(("policy.", "reward."))
+        }
+        content["curve"] = [[step, kind, name, repr(value)] for step, kind, name, value in curve]
+        if self.error is not None:
+            content["error"] = {"type": self.error["type"]}
+        hashed = dataclasses.replace(self, content_hash=sha256_json(content), integrity="")
+        return dataclasses.replace(hashed, integrity=sha256_json(hashed.to_json()))
+
+    @classmethod
+    def from_json(cls, value: Any, file: str = "record.json") -> Record:
+        """Reads the content of `record.json`; older schemas are upgraded in memory.
+
+        Raises:
+            DataError: If the schema is newer, a field is missing or of another type, or the
+                content was changed after it was sealed.
+        """
+        if not isinstance(value, dict):
+            raise DataError("holds no record", file=file)
+        check_schema(value.get("schema"), file)
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        missing = [name for name in known if name not in value]
+        if missing:
+            raise DataError(f"lacks {', '.join(missing)}", file=file)
+        record = cls(**{name: value[name] for name in known})
+        for name in ("spec", "primary", "references", "scores", "costs", "files"):
+            if not isinstance(getattr(record, name), dict):
+                raise DataError("is no object", file=file, field=name)
+        try:
+            whole = sha256_json(dataclasses.replace(record, integrity="").to_json())
+        except ValueError as error:
+            raise DataError(f"holds a number that no record may hold: {error}", file=file) from None
+        if whole != record.integrity:
+            raise DataError("was changed or damaged after it was written", file=file)
+        return record
+
+
+def check_schema(found: Any, file: str) -> None:
+    """Refuses what this version cannot read.
+
+    Raises:
+        DataError: If the schema is newer than this version's, or no schema at all.
+    """
+    if not isinstance(found, int) or found < 1:
+        raise DataError(f"names no schema (found {found!r})", file=file)
+    if found > SCHEMA:
+        raise DataError(
+            f"is of schema {found}, this irlbench reads up to {SCHEMA}: update irlbench", file=file
+        )

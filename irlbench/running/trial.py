@@ -1,0 +1,97 @@
+"""A trial: one (task, algorithm, configuration, seed), and its identity."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from irlbench.problem import Budget
+from irlbench.serialisation import sha256_json
+from irlbench.task import TaskOptions
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """Everything that determines a trial's result.
+
+    Attributes:
+        task: Task id with its version.
+        task_hash: Hash of what the task is.
+        algorithm: Algorithm id.
+        algorithm_version: The algorithm's version.
+        plugin_hash: SHA-256 of the plug-in file that it came from, or None.
+        config: Every hyperparameter.
+        budget: "steps", "gradient_steps", "seconds".
+        track: What kind of learning this is.
+        demonstrations: How many are given; None: all there are, or none needed.
+        preferences: How many are given; None: all there are, or none needed.
+        seed: Of learning; it also draws the demonstrations.
+        demos: Name of imported demonstrations, or None.
+        given: Name to SHA-256 of what the user brought.
+        model: Hash of the language model, or None.
+        device: "cpu" or "cuda".
+        threads: Threads of numerical libraries.
+        changed: Hyperparameters that differ from the world's defaults. Follows from `config`, so
+            it is not part of the id.
+    """
+
+    task: str
+    task_hash: str
+    algorithm: str
+    algorithm_version: int
+    plugin_hash: str | None
+    config: Mapping[str, Any]
+    budget: Mapping[str, float | None]
+    track: str
+    demonstrations: int | None
+    preferences: int | None
+    seed: int
+    demos: str | None
+    given: Mapping[str, str]
+    model: str | None
+    device: str
+    threads: int
+    changed: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values of every attribute."""
+        return dataclasses.asdict(self)
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 over canonical JSON, 64 hexadecimal digits."""
+        determining = self.to_json()
+        del determining["changed"]
+        return sha256_json(determining)
+
+    @property
+    def label(self) -> str:
+        """For people: task, algorithm and seed."""
+        return f"{self.task} {self.algorithm} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial and what a process needs to run it; nothing here enters the trial's id.
+
+    Attributes:
+        spec: The trial.
+        options: The user's choices, with their paths.
+        plugins: Plug-in files to load.
+        home: The cache folder.
+        folder: Where the trial works until its record is published.
+    """
+
+    spec: TrialSpec
+    options: TaskOptions
+    plugins: tuple[str, ...]
+    home: str
+    folder: str
+
+    @property
+    def budget(self) -> Budget:
+        """The trial's budget."""
+        return Budget(**self.spec.budget)  # type: ignore[arg-type]

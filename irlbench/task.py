@@ -1,0 +1,270 @@
+"""Tasks: an environment, demonstrations, the true reward, reference scores and a protocol."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from irlbench.errors import UsageError
+from irlbench.policy import Policy
+from irlbench.problem import Budget, OpenProblem, Problem
+from irlbench.reward import RewardFunction
+from irlbench.serialisation import sha256_json
+
+Split = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One named score of an evaluation.
+
+    Attributes:
+        name: Its key, as in `Evaluation.scores`.
+        description: What it measures, with its unit.
+        higher_is_better: Which way is good.
+    """
+
+    name: str
+    description: str
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a task declares about itself; JSON-like values only, nothing is imported for it.
+
+    Attributes:
+        id: `<world>/<name>-v<N>`.
+        summary: One line.
+        environment: Gymnasium id of its environment.
+        actions: "discrete", "continuous" or "tokens".
+        horizon: Steps after which evaluation ends an episode.
+        discount: Of the task's return.
+        supplies: The resources that its problem can give.
+        scores: What evaluation measures; the first is the primary score.
+        low: Name of the reference that normalises to 0.
+        high: Name of the reference that normalises to 1.
+        references: Reference name to its frozen scores ("return", and "return_error" where it was
+            measured by sampling).
+        protocol: How policies are evaluated: numbers of episodes, action mode, seeds.
+        recipe: How its demonstrations are made, and the hashes of the frozen parts.
+        demonstrations: How many an algorithm gets unless asked otherwise, or None for all.
+        budget: What an algorithm may spend unless asked otherwise.
+        preload: Modules that its trials need, imported once per run before any trial starts.
+        needs_data: What `--data` must name, or None where nothing has to be downloaded.
+        note: Shown in lists (content notes, weak experts).
+    """
+
+    id: str
+    summary: str
+    environment: str
+    actions: Literal["discrete", "continuous", "tokens"]
+    horizon: int
+    discount: float
+    supplies: frozenset[str]
+    scores: tuple[Score, ...]
+    low: str
+    high: str
+    references: Mapping[str, Mapping[str, float]]
+    protocol: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    demonstrations: int | None
+    budget: Budget = field(default_factory=Budget)
+    preload: tuple[str, ...] = ()
+    needs_data: str | None = None
+    note: str | None = None
+
+    @property
+    def world(self) -> str:
+        """The part of the id before the slash."""
+        return self.id.split("/", 1)[0]
+
+    @property
+    def primary(self) -> Score:
+        """The score that ranks."""
+        return self.scores[0]
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Choices of the user that change what a task gives.
+
+    Attributes:
+        data: Path that `--data` named.
+        demos: Name of imported demonstrations that replace the task's own.
+        model: Path or `hub-id@revision` of the language model.
+        device: "cpu" or "cuda".
+    """
+
+    data: str | None = None
+    demos: str | None = None
+    model: str | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What preparing a task found; recorded with every trial.
+
+    Attributes:
+        given: Hashes of what the user brought (imported demonstrations, `--data`); part of the
+            trial id.
+        built: Hashes of what was built here by the task's recipe; recorded only.
+        model: Hash of the language model, where there is one; part of the trial id.
+        anchors: References that replace or join the task's own: name to scores.
+    """
+
+    given: Mapping[str, str] = field(default_factory=dict)
+    built: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
+    anchors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProblemRequest:
+    """Which problem a trial asks for.
+
+    Attributes:
+        seed: The trial's seed; it also draws the demonstrations.
+        needs: The resources that the algorithm declared.
+        track: What kind of learning this is.
+        demonstrations: How many, or None for all.
+        preferences: How many, or None for all.
+        budget: The trial's budget.
+        options: The user's choices.
+    """
+
+    seed: int
+    needs: frozenset[str]
+    track: str
+    demonstrations: int | None
+    preferences: int | None = None
+    budget: Budget = field(default_factory=Budget)
+    options: TaskOptions = field(default_factory=TaskOptions)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluating one policy gave.
+
+    Attributes:
+        scores: Score name to value, in raw units.
+        episodes: Per-episode values by name ("return", "length"), where episodes were run.
+        samples: What to show people (completions with their rewards): JSON values.
+    """
+
+    scores: Mapping[str, float]
+    episodes: Mapping[str, list[float]] = field(default_factory=dict)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Evaluator(ABC):
+    """Judges policies by the true reward. Lives in a process that holds no learner."""
+
+    @abstractmethod
+    def evaluate(self, policy: Policy, split: Split) -> Evaluation:
+        """Evaluates a policy.
+
+        Args:
+            policy: Any policy that acts in the task's environment.
+            split: "validation" for points of a curve, "test" for the final score. Their seeds
+                (on text, prompts) are apart, and training uses neither.
+        """
+
+
+class Task(ABC):
+    """An environment plus everything that makes a benchmark of it."""
+
+    info: TaskInfo
+
+    @property
+    def id(self) -> str:
+        """`<world>/<name>-v<N>`."""
+        return self.info.id
+
+    @property
+    def world(self) -> str:
+        """ "gridworld", "control" or "text"."""
+        return self.info.world
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over what determines results: environment, references, protocol, recipe."""
+        info = self.info
+        return sha256_json(
+            {
+                "id": info.id,
+                "environment": info.environment,
+                "horizon": info.horizon,
+                "discount": info.discount,
+                "scores": [[s.name, s.higher_is_better] for s in info.scores],
+                "anchors": [info.low, info.high],
+                "references": {k: dict(v) for k, v in info.references.items()},
+                "protocol": dict(info.protocol),
+                "recipe": dict(info.recipe),
+            }
+        )
+
+    def prepare(self, options: TaskOptions, home: Path) -> Prepared:
+        """Checks the user's choices and builds what is missing, once, before any trial.
+
+        Args:
+            options: The user's choices.
+            home: The cache folder.
+
+        Raises:
+            UsageError: If a choice does not apply to this task, or something is missing.
+            DataError: If a file that the user named cannot be used.
+        """
+        self.refuse(options)
+        return Prepared()
+
+    def refuse(self, options: TaskOptions, *supported: str) -> None:
+        """Refuses choices that this task has no use for.
+
+        Args:
+            options: The user's choices.
+            supported: Names of the choices that it does use, of "data", "demos", "model".
+
+        Raises:
+            UsageError: If another one was made, or `--data` is missing where it is needed.
+        """
+        for name in ("data", "demos", "model"):
+            if getattr(options, name) is not None and name not in supported:
+                raise UsageError(f"{self.id} does not use --{name}")
+        if self.info.needs_data is not None and options.data is None:
+            raise UsageError(f"{self.id} needs --data: {self.info.needs_data}")
+
+    @abstractmethod
+    def problem(self, request: ProblemRequest, home: Path) -> Problem:
+        """The part of the task that an algorithm may see.
+
+        Args:
+            request: Which problem.
+            home: The cache folder, filled by `prepare`.
+        """
+
+    @abstractmethod
+    def evaluator(self, options: TaskOptions, home: Path) -> Evaluator:
+        """What judges policies.
+
+        Args:
+            options: The user's choices.
+            home: The cache folder, filled by `prepare`.
+        """
+
+    def expert_problem(self, seed: int, home: Path) -> OpenProblem:
+        """What experts are trained on: environments with their true reward, true dynamics.
+
+        Raises:
+            UsageError: If this task's expert is not trained (a demonstrator by rule, data).
+        """
+        raise UsageError(f"{self.id} has no expert to train")
+
+    def true_reward(self) -> RewardFunction | None:
+        """The true reward as a function, or None where only the environment can compute it."""
+        return None
