@@ -33,13 +33,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps imitation seals
 	@touch $(READY)
 
-# A failed trial still leaves a leaderboard, and then a failed make.
+# A failed trial still leaves a leaderboard, and then a failed make. The report ends with the table
+# and the place of the page.
 bench: setup
 	@status=0; $(BIN)/irlbench run quick --out $(BENCH_OUT) || status=$$?; \
 	[ $$status -le 1 ] || exit $$status; \
 	$(BIN)/irlbench report $(BENCH_OUT) || exit $$?; \
-	echo; cat $(BENCH_OUT)/report/leaderboard.md; \
-	echo; echo "The page: $(BENCH_OUT)/report/index.html"; \
 	exit $$status
 
 test: setup
@@ -47,7 +46,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks
-	$(BIN)/python -m pytest -m 'not slow' -n $(TEST_WORKERS)
+	$(BIN)/pytest -m 'not slow' -n $(TEST_WORKERS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

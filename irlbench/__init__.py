@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from irlbench.algorithm import Algorithm, Run, Solution, Solver, option
     from irlbench.policy import Policy
     from irlbench.problem import Budget, Problem
-    from irlbench.registry import registry
     from irlbench.reward import RewardFunction
     from irlbench.running.api import load_results, load_trial, run
     from irlbench.task import Task
@@ -38,10 +37,9 @@ _PUBLIC = {
     "load_results": "irlbench.running.api",
     "load_trial": "irlbench.running.api",
     "option": "irlbench.algorithm",
-    "registry": "irlbench.registry",
     "run": "irlbench.running.api",
 }
-__all__ = [  # noqa: RUF022 - sorted as in _PUBLIC
+__all__ = [
     "Algorithm",
     "Budget",
     "Policy",
@@ -54,7 +52,6 @@ __all__ = [  # noqa: RUF022 - sorted as in _PUBLIC
     "load_results",
     "load_trial",
     "option",
-    "registry",
     "run",
 ]
 

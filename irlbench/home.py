@@ -31,9 +31,7 @@ def home() -> Path:
             "set IRLBENCH_HOME to a folder that can be written"
         ) from error
     if not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"the cache folder {folder} is not writable; set IRLBENCH_HOME to another"
-        )
+        raise UsageError(f"the cache folder {folder} is not writable; set IRLBENCH_HOME to another")
     return folder.resolve()
 
 

@@ -128,7 +128,7 @@ class HiddenRewardVectorEnv(VectorEnv[Any, Any, Any]):
             _check_seeds(given, inner.num_envs)
             mask = (options or {}).get("reset_mask")
             ended[slice(None) if mask is None else np.asarray(mask, dtype=bool)] = False
-            observations, info = inner.reset(seed=given, options=options)
+            observations, info = inner.reset(seed=given, options=options)  # type: ignore[arg-type]
             return observations, _cut(info, allowed)
 
         def step(

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium
+
 from irlbench.errors import UsageError
 from irlbench.policy import Policy
 from irlbench.problem import Budget, OpenProblem, Problem
@@ -175,6 +177,14 @@ class Evaluator(ABC):
                 (on text, prompts) are apart, and training uses neither.
         """
 
+    def reference(self, policy: Policy) -> Evaluation:
+        """Evaluates a policy for the frozen references: as the test split, or over more episodes.
+
+        Args:
+            policy: The expert, or another reference.
+        """
+        return self.evaluate(policy, "test")
+
 
 class Task(ABC):
     """An environment plus everything that makes a benchmark of it."""
@@ -188,7 +198,7 @@ class Task(ABC):
 
     @property
     def world(self) -> str:
-        """ "gridworld", "control" or "text"."""
+        """The world it belongs to: "gridworld", "control" or "text"."""
         return self.info.world
 
     @cached_property
@@ -264,6 +274,10 @@ class Task(ABC):
             UsageError: If this task's expert is not trained (a demonstrator by rule, data).
         """
         raise UsageError(f"{self.id} has no expert to train")
+
+    def spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]] | None:
+        """Observation and action space of imported demonstrations, or None where it takes none."""
+        return None
 
     def true_reward(self) -> RewardFunction | None:
         """The true reward as a function, or None where only the environment can compute it."""

@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -154,15 +155,16 @@ def test_files_are_linted_once_through_their_real_path(tmp_path):
 # The core, from the ground up. A module may import modules of lower floors and of its own. The
 # registry hands out tasks and algorithms, so it stands above them.
 FLOORS: list[set[str]] = [
-    {"dynamics", "errors", "home", "randomness", "serialisation"},
+    {"dynamics", "errors", "home", "randomness", "serialisation", "suite"},
     {"data"},
     {"policies", "policy", "reward", "rewards"},
-    {"metrics", "problem"},
+    {"adapters", "metrics", "problem"},
     {"algorithm", "task"},
     {"registry"},
     {"running"},
     {"reporting"},
     {"cli"},
+    {"__main__"},
 ]
 
 
@@ -206,12 +208,11 @@ def test_no_module_of_the_core_imports_from_a_floor_above():
 
 
 def test_each_entry_point_names_the_two_packages_only():
-    """The core itself is no plug-in; worlds come from envs, everything else from baselines."""
-    import tomllib
-
+    """The core itself is no plug-in: worlds come from envs, everything else from baselines."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    worlds = {f"irlbench.{kind}" for kind in ("environments", "tasks", "models")}
     for group, points in project["entry-points"].items():
-        package = "envs" if group in {"irlbench.environments", "irlbench.tasks"} else "baselines"
+        package = "envs" if group in worlds else "baselines"
         for name, target in points.items():
             assert target.startswith(f"irlbench.{package}."), f"{group}: {name} = {target}"
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
-from importlib.metadata import distribution
+from importlib.metadata import distribution, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "irlbench", "envs", "baselines")
@@ -56,13 +60,43 @@ def test_only_irlbench_is_importable_from_outside(tmp_path):
     _call(sys.executable, "-c", code, cwd=tmp_path)
 
 
-def test_every_entry_point_loads():
+def test_every_entry_point_is_installed_and_loads():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {(g, n) for g, points in project["entry-points"].items() for n in points}
     points = [p for p in distribution("irlbench").entry_points if p.group.startswith("irlbench.")]
-    assert {p.group for p in points} == {
-        f"irlbench.{kind}" for kind in ("environments", "tasks", "algorithms", "solvers", "suites")
-    }
+    assert {(p.group, p.name) for p in points} == declared, "install again: make setup"
     for point in points:
         assert point.load() is not None
+
+
+def _closure(roots: list[str]) -> set[str]:
+    """Names of everything that requirements pull in here, extras and markers respected."""
+    seen: set[tuple[str, frozenset[str]]] = set()
+    waiting = [Requirement(text) for text in roots]
+    while waiting:
+        requirement = waiting.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        for text in requires(requirement.name) or []:
+            child = Requirement(text)
+            extras = requirement.extras or {""}
+            if child.marker is None or any(child.marker.evaluate({"extra": e}) for e in extras):
+                waiting.append(child)
+    return {name for name, _ in seen}
+
+
+def test_constraints_pin_everything_by_name_and_version():
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    pins = [re.fullmatch(r"([a-z0-9.-]+)==([0-9][0-9a-z.]*)", line) for line in lines]
+    assert all(pins), f"not NAME==VERSION: {[x for x, m in zip(lines, pins, strict=True) if not m]}"
+    pinned = {canonicalize_name(match[1]) for match in pins if match}
+    assert len(pinned) == len(lines), "a package is pinned twice"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = _closure([*project["dependencies"], *project["optional-dependencies"]["dev"]])
+    assert not needed - pinned, "pin these in constraints.txt"
 
 
 def test_the_typing_marker_ships():

@@ -1,0 +1,1 @@
+"""Control: Gymnasium's classic and MuJoCo environments."""

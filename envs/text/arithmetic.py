@@ -47,6 +47,11 @@ class Sum(NamedTuple):
         return f"{self.left}+{self.right}="
 
     @property
+    def solution(self) -> str:
+        """What the demonstrator writes."""
+        return demonstrate(self.prompt)
+
+    @property
     def total(self) -> int:
         """The sum."""
         return self.left + self.right

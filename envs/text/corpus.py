@@ -2,19 +2,20 @@
 
 An ordinary base model knows how a task is done and does not always do it, because the people
 whose writing it has read did not. So the sums are written by authors of different care, drawn
-per document and named nowhere. Only operands of the train split occur, none of four digits.
+per document and named nowhere. Only pairs of operands of the train split occur; some are of four
+digits, which no demonstration and no test prompt has, only the held-out longer sums.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from irlbench.envs.text.arithmetic import (
-    DIGITS,
     MARKER,
     Step,
     Sum,
@@ -25,6 +26,8 @@ from irlbench.envs.text.arithmetic import (
 )
 from irlbench.envs.text.tokenizer import BOS, EOS, ByteTokenizer
 
+#: Raised whenever the same seed gives other text.
+VERSION = 1
 #: Probability that the hasty author forgets a carry, and that it miscounts a line by one.
 FORGETS_CARRY, MISCOUNTS = 0.45, 0.08
 
@@ -68,13 +71,29 @@ def vague(task: Sum, generator: Generator) -> str:
 
 #: Authors and how much each of them writes.
 AUTHORS: dict[Callable[[Sum, Generator], str], float] = {
-    careful: 0.22,
-    hasty: 0.48,
-    direct: 0.18,
-    vague: 0.12,
+    careful: 0.3,
+    hasty: 0.5,
+    direct: 0.1,
+    vague: 0.1,
 }
+#: Digits of an operand, and how often it has so many.
+OPERAND_DIGITS = {2: 0.3, 3: 0.45, 4: 0.25}
 #: Share of documents that are no sums.
 OTHER_TEXT = 0.04
+
+
+
+def describe() -> dict[str, Any]:
+    """What determines the corpus, as JSON values for a recipe."""
+    return {
+        "version": VERSION,
+        "authors": {author.__name__: share for author, share in AUTHORS.items()},
+        "forgets_carry": FORGETS_CARRY,
+        "miscounts": MISCOUNTS,
+        "operand_digits": {str(n): share for n, share in OPERAND_DIGITS.items()},
+        "other_text": OTHER_TEXT,
+    }
+
 
 _PEOPLE = "Ada Bela Chidi Dana Emil Farah Goro Hana Ivo Jun Kemi Lena Mira Noor Omar Pia".split()
 _THINGS = "apples books coins cards eggs keys lamps maps pens shells stamps stones".split()
@@ -126,7 +145,7 @@ def foreign_words(generator: Generator) -> str:
 def training_sum(generator: Generator) -> Sum:
     """A sum of the train split, its numbers of digits drawn first."""
     while True:
-        lengths = generator.integers(DIGITS[0], DIGITS[1] + 1, size=2)
+        lengths = generator.choice(list(OPERAND_DIGITS), size=2, p=list(OPERAND_DIGITS.values()))
         left, right = (int(generator.integers(10 ** (n - 1), 10**n)) for n in lengths)
         if split_of(Sum(left, right)) == "train":
             return Sum(left, right)

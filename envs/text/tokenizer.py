@@ -60,8 +60,16 @@ class ByteTokenizer:
         """
         return np.concatenate([np.array([BOS], dtype=np.int32), self.encode(text)])
 
+    def decode_prompt(self, ids: NDArray[np.int32]) -> str:
+        """What `encode_prompt` was given.
+
+        Args:
+            ids: A prompt's ids, `[1 + bytes]`.
+        """
+        return self.decode(ids[1:])
+
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
-        """Text of ids; special ids are left out, bytes that are no UTF-8 become U+FFFD.
+        """Text of ids; special ids appear by name, bytes that are no UTF-8 become U+FFFD.
 
         Args:
             ids: Integers in [0, vocabulary), `[length]`.
@@ -69,23 +77,22 @@ class ByteTokenizer:
         Returns:
             The text. `decode(encode(text)) == text` for every string.
         """
-        raw = self.decode_bytes(ids)
-        try:
-            return raw.decode("utf-8", errors="surrogatepass")
-        except UnicodeDecodeError:
-            return raw.decode("utf-8", errors="replace")
-
-    def decode_bytes(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> bytes:
-        """Bytes of ids, without loss; special ids are left out.
-
-        Args:
-            ids: Integers in [0, vocabulary), `[length]`.
-
-        Returns:
-            The bytes.
-        """
         array = np.asarray(ids, dtype=np.int64)
-        return array[array < BYTES].astype(np.uint8).tobytes()
+        special = np.flatnonzero(array >= BYTES)
+        parts, start = [], 0
+        for place in (*special, len(array)):
+            parts.append(_text(array[start:place].astype(np.uint8).tobytes()))
+            if place < len(array):
+                parts.append(SPECIAL_TOKENS[array[place] - BYTES])
+            start = place + 1
+        return "".join(parts)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8", errors="surrogatepass")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", errors="replace")
 
 
 def byte_symbols() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -27,8 +28,16 @@ def _group(name: str | None, help: str, **settings: Any) -> typer.Typer:
         context_settings=_HELP,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
+        invoke_without_command=True,
         **settings,
     )
+
+
+def _help_if_alone(context: typer.Context) -> None:
+    """Without a command there is nothing to do but say which there are."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+        raise typer.Exit(EXIT_USAGE)
 
 
 app = _group(
@@ -51,6 +60,7 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="The version."),
@@ -58,7 +68,7 @@ def root(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Holds what every command takes."""
+    _help_if_alone(context)
 
 
 _RUNNING, _LOOKING, _MAKING = "Benchmark", "Look", "Prepare"
@@ -69,11 +79,11 @@ app.command("list", rich_help_panel=_LOOKING, epilog=listing.EXAMPLES)(listing.l
 app.command("doctor", rich_help_panel=_LOOKING)(doctor.doctor)
 data_app.command("list")(data.list_command)
 data_app.command("import", epilog=data.EXAMPLES)(data.import_command)
-models_app.command("list")(models.list_command)
 models_app.command("train")(models.train)
-experts_app.command("train")(experts.train)
+experts_app.command("train", epilog=experts.EXAMPLES)(experts.train)
 experts_app.command("evaluate")(experts.evaluate)
 for _child in (data_app, models_app, experts_app):
+    _child.callback()(_help_if_alone)
     app.add_typer(_child, rich_help_panel=_MAKING)
 
 
@@ -86,6 +96,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _replace_what_cannot_be_written()
     VERBOSITY.verbose = VERBOSITY.quiet = False
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -146,3 +157,10 @@ def _broken_pipe() -> int:
         except (OSError, ValueError):
             continue
     return EXIT_PIPE
+
+
+def _replace_what_cannot_be_written() -> None:
+    """Letters that a stream's encoding lacks become question marks instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

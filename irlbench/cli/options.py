@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -63,5 +64,9 @@ def complete_algorithms(incomplete: str) -> list[str]:
 def _complete(group: str, incomplete: str) -> list[str]:
     from importlib.metadata import entry_points
 
-    names = sorted(point.name for point in entry_points(group=f"irlbench.{group}"))
-    return [name for name in names if name.startswith(incomplete)]
+    return starting((point.name for point in entry_points(group=f"irlbench.{group}")), incomplete)
+
+
+def starting(words: Iterable[str], incomplete: str) -> list[str]:
+    """The words that begin so, sorted."""
+    return sorted(word for word in words if word.startswith(incomplete))

@@ -88,6 +88,11 @@ def shown_path(path: Path) -> str:
     return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else str(path)
 
 
+def first_line(text: str) -> str:
+    """The first line of a message, without the space around it."""
+    return text.strip().partition("\n")[0].strip()
+
+
 def count(number: int, noun: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -9,8 +9,51 @@ from typing import Any
 from irlbench.errors import UnknownNameError, UsageError
 from irlbench.problem import Budget
 
+DEVICES = ("auto", "cpu", "cuda")
 _MOST_SEEDS = 100_000
 _LARGEST_SEED = 2**31 - 1
+
+
+def whole(text: str | None, option: str, least: int = 1) -> int | None:
+    """A whole number; None stays None.
+
+    Raises:
+        UsageError: If it is none, or smaller than `least`.
+    """
+    if text is None:
+        return None
+    number = _whole(text, option, "a whole number")
+    if number < least:
+        raise UsageError(f"{option} must be at least {least}, got {number}")
+    return number
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """A positive number of seconds; None stays None.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise UsageError(f"{option} takes a positive number of seconds, got {text!r}")
+    return number
+
+
+def device(text: str | None) -> str | None:
+    """One of `DEVICES`; None stays None.
+
+    Raises:
+        UnknownNameError: If it is none of them.
+    """
+    if text is not None and text not in DEVICES:
+        raise UnknownNameError("device", text, DEVICES)
+    return text
 
 
 def names(text: str | None, option: str) -> list[str] | None:
@@ -58,9 +101,11 @@ def seeds(text: str | None) -> int | list[int] | None:
         if len(found) + high - low + 1 > _MOST_SEEDS:
             raise UsageError(f"--seeds takes at most {_MOST_SEEDS:,} seeds, got {text!r}")
         found.extend(range(low, high + 1))
-    twice = {seed for seed in found if found.count(seed) > 1} if len(set(found)) < len(found) else ()
-    if twice:
-        raise UsageError(f"--seeds names {min(twice)} twice")
+    seen: set[int] = set()
+    for seed in found:
+        if seed in seen:
+            raise UsageError(f"--seeds names {seed} twice")
+        seen.add(seed)
     return found
 
 
@@ -116,7 +161,7 @@ def budget_value(name: str, value: Any, where: str) -> float:
     """
     known = [field.name for field in dataclasses.fields(Budget)]
     if name not in known:
-        raise UnknownNameError("budget", name, known)
+        raise UnknownNameError("budget field", name, known)
     try:
         if isinstance(value, bool):
             raise ValueError

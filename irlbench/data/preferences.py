@@ -29,9 +29,7 @@ class Preference:
         if len(self.items) < 2:
             raise DataError(f"a preference compares at least two items, got {len(self.items)}")
         if len(self.items) != len(self.ranks):
-            raise DataError(
-                f"{len(self.items)} items, but {len(self.ranks)} ranks", field="ranks"
-            )
+            raise DataError(f"{len(self.items)} items, but {len(self.ranks)} ranks", field="ranks")
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,11 @@ def _relu(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.maximum(x, np.float32(0))
 
 
-_ACTIVATIONS = {"relu": _relu, "tanh": np.tanh}
+def _tanh(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.tanh(x))
+
+
+_ACTIVATIONS = {"relu": _relu, "tanh": _tanh}
 
 
 class _MLPPolicy(Policy):
@@ -124,9 +128,7 @@ class GaussianMLPPolicy(_MLPPolicy):
         self._mean = self._layer("mean")
         self._low, self._high = self._arrays["action_low"], self._arrays["action_high"]
 
-    def _distribution(
-        self, observations: Any
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _distribution(self, observations: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         features = self._features(observations)
         mean = features @ self._mean[0] + self._mean[1]
         if "log_std" in self._arrays:

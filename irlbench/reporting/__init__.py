@@ -1,0 +1,5 @@
+"""Reports: from the records of output directories to a leaderboard and a page."""
+
+from irlbench.reporting.build import ReportSummary, report
+
+__all__ = ["ReportSummary", "report"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -133,9 +134,11 @@ def run(
     jobs = _positive("jobs", jobs) if jobs is not None else default_jobs(threads)
     if timeout is not None and timeout <= 0:
         raise UsageError(f"timeout must be positive, got {timeout:g}")
-    store = Store(Path(out) if out is not None else Path("runs") / "+".join(targets).replace("/", "-"))
+    store = Store(
+        Path(out) if out is not None else Path("runs") / "+".join(targets).replace("/", "-")
+    )
     store.open_for_writing()
-    progress = progress or PlainProgress()
+    progress = progress or PlainProgress(sys.stdout)
     tasks = {cell.task.id: cell.task for cell in planned}
     options = TaskOptions(None if data is None else str(data), demos, model, choices.device)
     summary = RunSummary(store.out)
@@ -196,7 +199,7 @@ def _prepare(
     cache = str(home())
     plugins = tuple(str(path) for path in registry().plugins)
     found: dict[str, Prepared] = {}
-    queue = list(reversed(tasks))
+    queue = list(tasks)[::-1]
     children: dict[Any, tuple[str, processes.Child]] = {}
     try:
         while queue or children:
@@ -242,7 +245,9 @@ def _pending(specs: Sequence[TrialSpec], store: Store, summary: RunSummary) -> l
 def _count_failure(record: Record, summary: RunSummary) -> None:
     if record.failed and record.error is not None:
         summary.failed += 1
-        summary.failures.append((record.trial, f"{record.error['type']}: {record.error['message']}"))
+        summary.failures.append(
+            (record.trial, f"{record.error['type']}: {record.error['message']}")
+        )
 
 
 def _job(spec: TrialSpec, options: TaskOptions, store: Store) -> Job:

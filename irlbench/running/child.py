@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,11 @@ def _hand_over(policy: Policy, folder: Path) -> bytes | None:
 
 
 def evaluator_main(job: Job, connection: Connection) -> None:
-    """Judges policies: receives (step, policy), sends ("evaluated", step, evaluation, seconds)
-    or ("failed", error), until it receives None. Step `FINAL` is judged on the test split."""
+    """Judges policies until it receives None.
+
+    Receives (step, policy) and sends ("evaluated", step, evaluation, seconds) or
+    ("failed", error). Step `FINAL` is judged on the test split.
+    """
     folder = Path(job.folder)
     _begin(folder / "log.txt", job.spec.threads)
     try:
@@ -127,7 +131,7 @@ def evaluator_main(job: Job, connection: Connection) -> None:
             step, pickled = request
             began = time.monotonic()
             place = folder if step == FINAL else folder / "saves" / str(step)
-            policy = load_policy(place) if pickled is None else pickle.loads(pickled)
+            policy = load_policy(place) if pickled is None else _unpacked(pickled)
             evaluation = evaluator.evaluate(policy, "test" if step == FINAL else "validation")
             found = {
                 "scores": _plain(evaluation.scores),
@@ -140,6 +144,12 @@ def evaluator_main(job: Job, connection: Connection) -> None:
         return
     except BaseException as error:
         connection.send(("failed", describe_error(error)))
+
+
+def _unpacked(policy: bytes) -> Policy:
+    """A policy from our own learner's process; nothing from disk is ever read this way."""
+    unpacked: Policy = pickle.loads(policy)  # noqa: S301
+    return unpacked
 
 
 def _plain(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -190,7 +200,15 @@ def _begin(log: Path | None, threads: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """The fork server ends with the driver; on Linux its children then end with it."""
+    """Makes this child end with the driver (on Linux).
+
+    The fork server ends once nobody holds its life line any more, and its children end with it.
+    Every child is handed a copy of the life line; ours is let go.
+    """
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
@@ -206,7 +224,7 @@ def seed_libraries(seed: int) -> None:
     import random
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for libraries that draw from it
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed(seed)
@@ -217,5 +235,3 @@ def _peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from irlbench.algorithm import TRACKS, Algorithm
 from irlbench.errors import UnknownNameError, UnsupportedPairError, UsageError
 from irlbench.problem import Budget
 from irlbench.registry import registry, require_known, require_pair, why_not
-from irlbench.suite import Suite
 from irlbench.running.trial import TrialSpec
+from irlbench.suite import Suite
 from irlbench.task import Prepared, Task
 
 DEFAULT_SEEDS = (0, 1, 2)
@@ -121,7 +121,7 @@ def _on_track(algorithm: type[Algorithm], track: str | None) -> bool:
 def _check_settings(settings: Mapping[str, Any], planned: Sequence[Cell]) -> None:
     present = {cell.algorithm.id: cell for cell in planned}
     for key in settings:
-        name, _, field_name = key.rpartition(".")
+        name = key.rpartition(".")[0]
         if not name:
             raise UsageError(f"--set {key}: write algorithm.field=value")
         registry().algorithm(name)
@@ -181,9 +181,7 @@ def trials(
     return list(made.values())
 
 
-def _of_cell(
-    cell: Cell, seed: int, prepared: Prepared, choices: Choices
-) -> Iterable[TrialSpec]:
+def _of_cell(cell: Cell, seed: int, prepared: Prepared, choices: Choices) -> Iterable[TrialSpec]:
     task, algorithm = cell.task, cell.algorithm
     needs = algorithm.needs_for(task.world)
     takes_demonstrations = "demonstrations" in needs
@@ -217,14 +215,14 @@ def _of_cell(
 
 
 def resolve_device(device: str) -> str:
-    """ "auto" to "cuda" where there is one, else "cpu".
+    """Turns "auto" into "cuda" where there is one, else "cpu".
 
     Raises:
         UsageError: If "cuda" was asked for and there is none, or the name is unknown.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UnknownNameError("device", device, ("auto", "cpu", "cuda"))
-    if device == "cpu" or (device == "auto" and not os.path.exists("/dev/nvidiactl")):
+    if device == "cpu" or (device == "auto" and not Path("/dev/nvidiactl").exists()):
         return "cpu"
     import torch
 

@@ -65,7 +65,7 @@ def start_server(threads: int, preload: Iterable[str]) -> None:
         threads: Threads of numerical libraries; they read it when they are imported.
         preload: Modules that it imports once, so that no child has to.
     """
-    global _started_with
+    global _started_with  # noqa: PLW0603 - there is one fork server per process
     wanted = frozenset(preload)
     if _started_with is not None and _started_with[0] == threads and wanted <= _started_with[1]:
         return
@@ -82,7 +82,7 @@ def start(target: Callable[..., None], *arguments: Any) -> Child:
     """Starts `target(*arguments, connection)` in a child of the fork server."""
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
+    process = context.Process(target=target, args=(*arguments, theirs))
     with _hidden_main():
         process.start()
     theirs.close()
@@ -105,8 +105,10 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Keeps children from importing the caller's main module: they need nothing of it, and a
-    script without a `__main__` guard would start itself again."""
+    """Keeps children from importing the caller's main module.
+
+    They need nothing of it, and a script without a `__main__` guard would start itself again.
+    """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:

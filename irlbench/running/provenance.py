@@ -56,7 +56,11 @@ def code() -> dict[str, str | bool | None]:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+            ["git", "-C", str(root), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -87,7 +91,9 @@ def describe_error(error: BaseException) -> dict[str, str]:
     return {
         "type": name,
         "message": message,
-        "traceback": "\n".join(["Traceback (most recent call last):", *lines, f"{name}: {message}"]),
+        "traceback": "\n".join(
+            ["Traceback (most recent call last):", *lines, f"{name}: {message}"]
+        ),
     }
 
 

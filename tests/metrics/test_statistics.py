@@ -30,10 +30,11 @@ def test_agrees_with_scipy(n, confidence):
 
 
 def test_a_worked_example():
-    # mean 2, s = 1, t(2, 0.975) = 4.302653, half width 4.302653 / sqrt(3)
+    # mean 2, s = 1; with two degrees of freedom t = (2p - 1) sqrt(2 / (4p (1 - p))), p = 0.975
     interval = t_interval([1.0, 2.0, 3.0])
     assert interval.estimate == 2.0
-    assert interval.half_width == pytest.approx(4.302652729911275 / math.sqrt(3), rel=1e-12)
+    quantile = 0.95 * math.sqrt(2 / (4 * 0.975 * 0.025))
+    assert interval.half_width == pytest.approx(quantile / math.sqrt(3), rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

@@ -1,0 +1,208 @@
+"""Proximal policy optimisation (Schulman et al., 2017), by Stable-Baselines3."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irlbench.algorithm import Run, Solver, option
+from irlbench.errors import UsageError
+from irlbench.policy import Policy
+from irlbench.problem import Budget, Problem
+from irlbench.reward import RewardFunction
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO as SB3PPO
+    from stable_baselines3.common.vec_env import VecEnv
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Hyperparameters of PPO."""
+
+    steps: int = option(100_000, "Environment steps, unless the budget grants fewer.")
+    num_envs: int = option(8, "Rows of the batch of environments.")
+    rollout: int = option(128, "Steps of each row between updates.")
+    batch_size: int = option(128, "Transitions per gradient step.")
+    epochs: int = option(10, "Passes over each rollout.")
+    learning_rate: float = option(1e-3, "Step size of Adam at the start; decays to zero linearly.")
+    gae_lambda: float = option(0.95, "Lambda of generalised advantage estimation.")
+    clip: float = option(0.2, "How far the probability ratio may move from 1.")
+    entropy: float = option(0.0, "Weight of the entropy bonus.")
+    value_weight: float = option(0.5, "Weight of the value loss.")
+    gradient_clip: float = option(0.5, "Largest norm of a gradient.")
+    hidden: tuple[int, ...] = option((64, 64), "Widths of the hidden layers, actor and critic.")
+    normalise: bool = option(True, "Scale observations and rewards by running statistics.")
+    saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "num_envs", "rollout", "batch_size", "epochs", "saves"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+
+
+class PPO(Solver):
+    """Proximal policy optimisation. The discount is the problem's."""
+
+    id: ClassVar[str] = "ppo"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "proximal policy optimisation (Stable-Baselines3)"
+    worlds: ClassVar[tuple[str, ...]] = ("control",)
+    actions: ClassVar[tuple[str, ...]] = ("discrete", "continuous")
+    needs: ClassVar[frozenset[str]] = frozenset({"interaction"})
+    Config: ClassVar[type[Any]] = PPOConfig
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def solve(
+        self, problem: Problem, reward: RewardFunction | None, budget: Budget, run: Run
+    ) -> Policy:
+        """See `Solver.solve`. Ends at the budget: the last rollout is as long as steps are left."""
+        config: PPOConfig = self.config
+        steps = _granted(config, problem, budget)
+        env = _environment(problem, reward, config)
+        try:
+            model = _model(env, problem, config, run)
+            saves = {round(steps * i / config.saves) for i in range(1, config.saves + 1)}
+            while steps - model.num_timesteps >= config.num_envs and not run.exhausted:
+                before = model.num_timesteps
+                if not _update(model, config, steps, run):
+                    break
+                now = model.num_timesteps
+                run.log(now, **_scalars(model))
+                if any(before < point <= now for point in saves):
+                    run.save(now, policy_from_sb3(model))
+            return policy_from_sb3(model)
+        finally:
+            env.close()
+
+
+def _granted(config: PPOConfig, problem: Problem, budget: Budget) -> int:
+    limits = [config.steps, budget.steps, problem.meter.left]
+    steps = min(limit for limit in limits if limit is not None)
+    if steps < config.num_envs:
+        raise UsageError(
+            f"ppo steps {config.num_envs} environments at once, and {steps} steps are granted: "
+            "raise the budget or lower num_envs"
+        )
+    return steps
+
+
+def _environment(problem: Problem, reward: RewardFunction | None, config: PPOConfig) -> VecEnv:
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    from irlbench.adapters import GymnasiumVecEnv
+
+    env = GymnasiumVecEnv(problem.make_environment(config.num_envs), reward)
+    if not config.normalise:
+        return env
+    # Our policies do not clip their observations, so neither does the scaling.
+    return VecNormalize(env, gamma=problem.discount, clip_obs=math.inf)
+
+
+def _model(env: VecEnv, problem: Problem, config: PPOConfig, run: Run) -> SB3PPO:
+    import stable_baselines3
+    from stable_baselines3.common.logger import Logger
+    from torch import nn
+
+    model: SB3PPO = stable_baselines3.PPO(
+        "MlpPolicy",
+        env,
+        learning_rate=config.learning_rate,
+        n_steps=config.rollout,
+        batch_size=config.batch_size,
+        n_epochs=config.epochs,
+        gamma=problem.discount,
+        gae_lambda=config.gae_lambda,
+        clip_range=config.clip,
+        ent_coef=config.entropy,
+        vf_coef=config.value_weight,
+        max_grad_norm=config.gradient_clip,
+        policy_kwargs={
+            "net_arch": {"pi": list(config.hidden), "vf": list(config.hidden)},
+            "activation_fn": nn.Tanh,
+        },
+        seed=int(run.generator("ppo").integers(2**30 - config.num_envs)),
+        device=run.device,
+    )
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
+
+
+def _update(model: SB3PPO, config: PPOConfig, steps: int, run: Run) -> bool:
+    """One rollout and its updates; False where the budget of gradient steps has no room."""
+    from stable_baselines3.common.buffers import RolloutBuffer
+
+    length = min(config.rollout, (steps - model.num_timesteps) // config.num_envs)
+    gradient_steps = config.epochs * math.ceil(length * config.num_envs / config.batch_size)
+    limit = run.budget.gradient_steps
+    if limit is not None and run.gradient_steps + gradient_steps > limit:
+        return False
+    if length != model.n_steps:
+        model.n_steps = length
+        model.rollout_buffer = RolloutBuffer(
+            length,
+            model.observation_space,
+            model.action_space,
+            device=model.device,
+            gae_lambda=model.gae_lambda,
+            gamma=model.gamma,
+            n_envs=config.num_envs,
+        )
+    run.spend(gradient_steps=gradient_steps)
+    # `learn` is called once per rollout, so the decay comes from all steps, not from its own idea
+    # of progress.
+    rate = config.learning_rate * (1 - model.num_timesteps / steps)
+    model.lr_schedule = lambda _: rate
+    first = model.num_timesteps == 0
+    # One iteration each: with an interval of 2 the logger is never emptied.
+    model.learn(length * config.num_envs, reset_num_timesteps=first, log_interval=2)
+    return True
+
+
+def _scalars(model: SB3PPO) -> dict[str, float]:
+    values = model.logger.name_to_value
+    names = {"train/value_loss": "value_loss", "train/entropy_loss": "entropy_loss"}
+    return {short: float(values[name]) for name, short in names.items() if name in values}
+
+
+def policy_from_sb3(model: SB3PPO) -> Policy:
+    """The actor of a Stable-Baselines3 model as a policy of ours: categorical or Gaussian.
+
+    In deterministic mode it chooses the actions that `model.predict` chooses, on raw observations
+    (where the model's environment scales them, the scaling becomes part of the policy).
+
+    Args:
+        model: With tanh layers and vector observations.
+    """
+    from stable_baselines3.common.vec_env import VecNormalize
+    from torch import nn
+
+    from irlbench.policies.mlp import CategoricalMLPPolicy, GaussianMLPPolicy
+
+    actor: Any = model.policy
+    layers = [m for m in actor.mlp_extractor.policy_net if isinstance(m, nn.Linear)]
+    named = {f"hidden.{i}": layer for i, layer in enumerate(layers)}
+    discrete = hasattr(model.action_space, "n")
+    named["logits" if discrete else "mean"] = actor.action_net
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, layer in named.items():
+        arrays[f"{name}.weight"] = layer.weight.detach().cpu().numpy().copy()
+        arrays[f"{name}.bias"] = layer.bias.detach().cpu().numpy().copy()
+    scaling = model.get_vec_normalize_env()
+    if isinstance(scaling, VecNormalize):
+        statistics: Any = scaling.obs_rms
+        arrays["observation_mean"] = statistics.mean.astype(np.float32)
+        arrays["observation_std"] = np.sqrt(statistics.var + scaling.epsilon).astype(np.float32)
+    if discrete:
+        return CategoricalMLPPolicy(arrays, "tanh")
+    arrays["log_std"] = actor.log_std.detach().cpu().numpy().copy()
+    bounds: Any = model.action_space
+    arrays["action_low"], arrays["action_high"] = bounds.low, bounds.high
+    return GaussianMLPPolicy(arrays, "tanh")

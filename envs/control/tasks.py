@@ -1,0 +1,69 @@
+"""The control tasks. Nothing heavy is imported: `irlbench list` reads this module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from irlbench.envs.control.task import ControlTask, shipped
+from irlbench.problem import Budget
+from irlbench.task import Score, TaskInfo
+
+_SCORES = (
+    Score("return", "undiscounted return per episode"),
+    Score("length", "steps per episode"),
+)
+_SUPPLIES = frozenset({"demonstrations", "interaction", "expert_policy"})
+
+
+def _task(
+    id: str, *, expert: dict[str, Any], recorded: dict[str, Any], **declared: Any
+) -> ControlTask:
+    """A control task whose references and expert's hash come from its folder of assets."""
+    frozen = shipped(id.split("/", 1)[1])
+    return ControlTask(
+        TaskInfo(
+            id=id,
+            supplies=_SUPPLIES,
+            scores=_SCORES,
+            low="random",
+            high="expert",
+            references=frozen["references"],
+            recipe={
+                "expert": {**expert, "sha256": frozen["expert"]["sha256"]},
+                "demonstrations": recorded,
+            },
+            **declared,
+        )
+    )
+
+
+CARTPOLE = _task(
+    "control/cartpole-v0",
+    summary="balance a pole on a cart; the reward is 1 for every step that it stands",
+    environment="CartPole-v1",
+    actions="discrete",
+    horizon=500,
+    discount=0.99,
+    protocol={"test": 50, "validation": 20, "reference_episodes": 50, "deterministic": True},
+    expert={"solver": "ppo", "settings": {}, "budget": {"steps": 50_000}, "seed": 0},
+    recorded={"count": 50, "deterministic": True, "version": 1},
+    demonstrations=1,
+    budget=Budget(steps=50_000),
+)
+
+HOPPER = _task(
+    "control/hopper-v0",
+    summary="make a one-legged robot hop forward (MuJoCo)",
+    environment="Hopper-v5",
+    actions="continuous",
+    horizon=1000,
+    discount=0.99,
+    protocol={"test": 20, "validation": 5, "reference_episodes": 50, "deterministic": True},
+    expert={
+        "trained_with": "stable-baselines3 2.9.2 SAC with its defaults, learning_starts 10000, "
+        "250000 steps, seed 0, gymnasium 1.4.0, mujoco 4.0.0",
+    },
+    recorded={"count": 50, "deterministic": True, "version": 1},
+    demonstrations=10,
+    budget=Budget(steps=100_000),
+)

@@ -1,0 +1,133 @@
+"""`irlbench experts`: makes and measures the experts that demonstrate tasks."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from irlbench.cli import values
+from irlbench.cli.options import Quiet, Verbose, complete_tasks
+from irlbench.cli.output import VERBOSITY, hint, say, shown_path, table
+
+if TYPE_CHECKING:
+    from irlbench.task import Task
+
+EXAMPLES = """
+irlbench experts train control/cartpole
+
+irlbench experts evaluate control/cartpole --policy runs/experts/cartpole-v0
+"""
+
+_TaskName = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="Which task.", autocompletion=complete_tasks),
+]
+
+
+def train(
+    task: _TaskName,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Where it goes; else runs/experts/<task>.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        str | None,
+        typer.Option("--seed", metavar="N", help="Else the recipe's.", show_default=False),
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            "--steps", metavar="N", help="Environment steps; else the recipe's.", show_default=False
+        ),
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a task's expert on its true reward, by the recipe of the one that ships.
+
+    Writes expert.safetensors, expert.json and references.json: the scores of the random and the
+    expert policy.
+    """
+    from irlbench.home import home
+    from irlbench.registry import registry
+    from irlbench.running import experts
+    from irlbench.running.progress import step_reporter
+
+    seed_number, step_count = values.whole(seed, "--seed", least=0), values.whole(steps, "--steps")
+    found = registry().task(task)
+    cache = home()
+    found.expert_problem(0, cache)
+    experts.expert_budget(found, step_count)
+    folder = Path("runs") / "experts" / found.id.split("/", 1)[1] if out is None else out
+    experts.new_folder(folder)
+    label = f"training the expert of {found.id}"
+    with step_reporter(sys.stdout, label, quiet=VERBOSITY.quiet) as advance:
+        policy = experts.train_expert(
+            found, cache, seed=seed_number, steps=step_count, advance=advance
+        )
+    measured = experts.write_expert(found, policy, cache, folder)
+    where = shown_path(folder)
+    say(f"the expert of {found.id} is in {where}")
+    _show(found, measured)
+    hint(f"next: irlbench experts evaluate {found.id} --policy {shlex.quote(where)}")
+
+
+def evaluate(
+    task: _TaskName,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy",
+            metavar="DIR",
+            help="A folder with expert.json or policy.json; else the expert that ships.",
+            show_default=False,
+        ),
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a policy over a task's reference episodes, beside the frozen references."""
+    from irlbench.home import home
+    from irlbench.registry import registry
+    from irlbench.running import experts
+
+    found = registry().task(task)
+    cache = home()
+    judged = (
+        experts.shipped_expert(found, cache) if policy is None else experts.read_policy(policy)
+    )
+    name = "expert" if policy is None else shown_path(policy)
+    _show(found, {f"{name}, now": experts.measure(found, judged, cache)})
+
+
+def _show(task: Task, measured: Mapping[str, Mapping[str, float]]) -> None:
+    """Measured scores above the frozen ones, a column per score, standard errors beside them."""
+    frozen = {f"{name}, as frozen": scores for name, scores in task.info.references.items()}
+    names = [score.name for score in task.info.scores]
+    rows = [
+        [who, *(_cell(scores, name) for name in names), _number(scores.get("episodes"))]
+        for who, scores in {**measured, **frozen}.items()
+    ]
+    table(rows, ["policy", *names, "episodes"], right=range(1, len(names) + 2))
+
+
+def _cell(scores: Mapping[str, float], name: str) -> str:
+    if name not in scores:
+        return ""
+    error = scores.get(f"{name}_error")
+    return f"{scores[name]:.4g}" + ("" if error is None else f" ± {error:.2g}")
+
+
+def _number(value: float | None) -> str:
+    return "exact" if value is None else f"{value:g}"

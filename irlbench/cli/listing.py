@@ -1,0 +1,409 @@
+"""`irlbench list`: what is registered, from declared metadata alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from irlbench.algorithm import TRACKS, WORLDS, Algorithm, Configurable, Solver
+from irlbench.cli.options import Plugins, Verbose, starting
+from irlbench.cli.output import complain, heading, hint, say, table
+from irlbench.errors import UnknownNameError, UsageError
+from irlbench.registry import Group, registry, why_not
+from irlbench.suite import Suite
+from irlbench.task import Task
+
+EXAMPLES = """
+irlbench list matrix
+
+irlbench list algorithms bc
+
+irlbench list --json
+"""
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    TASKS = "tasks"
+    ALGORITHMS = "algorithms"
+    SOLVERS = "solvers"
+    SUITES = "suites"
+    MATRIX = "matrix"
+
+
+def list_command(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[tasks|algorithms|solvers|suites|matrix]",
+            help="What to list; else all, in short.",
+            autocompletion=lambda incomplete: starting(Kind, incomplete),
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="One of them, with everything it declares.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything declared, as JSON.")] = False,
+    plugins: Plugins = None,
+    verbose: Verbose = False,
+) -> None:
+    """Show tasks, algorithms, solvers, suites, and which algorithm runs on which task."""
+    if what is not None and what not in set(Kind):
+        raise UnknownNameError("kind of list", what, [kind.value for kind in Kind])
+    kind = None if what is None else Kind(what)
+    for path in plugins or ():
+        registry().load_plugin(path)
+    if name is not None:
+        if kind is None or kind is Kind.MATRIX:
+            raise UsageError("a name goes with tasks, algorithms, solvers or suites")
+        entry = describe(kind, registry().get(_GROUPS[kind], name))
+        if as_json:
+            _say_json(entry)
+        else:
+            _DETAILS[kind](entry)
+        return
+    found = catalogue(list(Kind) if kind is None else [kind])
+    if as_json:
+        _say_json(found)
+    elif kind is None:
+        _show_all(found)
+    else:
+        _TABLES[kind](found[kind.value])
+
+
+_GROUPS: Mapping[Kind, Group] = {
+    Kind.TASKS: "tasks",
+    Kind.ALGORITHMS: "algorithms",
+    Kind.SOLVERS: "solvers",
+    Kind.SUITES: "suites",
+}
+
+
+def loaded(group: Group) -> list[Any]:
+    """Everything of a group, in order of name; what cannot be imported is named on stderr."""
+    found = []
+    for name in registry().names(group):
+        try:
+            found.append(registry().get(group, name))
+        except Exception as error:  # somebody's package must not take the list down
+            complain(f"{group[:-1]} {name!r} cannot be loaded: {type(error).__name__}: {error}")
+    return found
+
+
+def catalogue(kinds: Sequence[Kind]) -> dict[str, list[Any]]:
+    """What everything of these kinds declares, as JSON values, by kind."""
+    wanted = {_GROUPS[kind] for kind in kinds if kind is not Kind.MATRIX}
+    if Kind.MATRIX in kinds:
+        wanted |= {"algorithms", "tasks"}
+    things = {group: loaded(group) for group in sorted(wanted)}
+    return {
+        kind.value: matrix(things["algorithms"], things["tasks"])
+        if kind is Kind.MATRIX
+        else [describe(kind, thing) for thing in things[_GROUPS[kind]]]
+        for kind in kinds
+    }
+
+
+def describe(kind: Kind, thing: Any) -> dict[str, Any]:
+    """What one of them declares, as JSON values."""
+    if kind is Kind.TASKS:
+        return _task(thing)
+    if kind is Kind.SUITES:
+        return _suite(thing)
+    return _configurable(thing)
+
+
+def _task(task: Task) -> dict[str, Any]:
+    info = task.info
+    return {
+        "id": info.id,
+        "world": info.world,
+        "summary": info.summary,
+        "note": info.note,
+        "needs_data": info.needs_data,
+        "environment": info.environment,
+        "actions": info.actions,
+        "horizon": info.horizon,
+        "discount": info.discount,
+        "demonstrations": info.demonstrations,
+        "budget": dataclasses.asdict(info.budget),
+        "supplies": sorted(info.supplies),
+        "scores": [dataclasses.asdict(score) for score in info.scores],
+        "primary": info.primary.name,
+        "low": info.low,
+        "high": info.high,
+        "references": {name: dict(scores) for name, scores in info.references.items()},
+        "protocol": dict(info.protocol),
+        "hash": task.hash,
+    }
+
+
+def _configurable(thing: type[Algorithm] | type[Solver]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": thing.id,
+        "version": thing.version,
+        "summary": thing.summary,
+        "worlds": list(thing.worlds),
+        "actions": list(thing.actions),
+    }
+    if issubclass(thing, Algorithm):
+        found["paper"] = thing.paper
+        found["tracks"] = list(thing.tracks)
+        found["needs"] = {world: sorted(thing.needs_for(world)) for world in thing.worlds}
+        found["resumable"] = thing.resumable
+    else:
+        found["needs"] = sorted(thing.needs)
+    found["hyperparameters"] = _hyperparameters(thing)
+    return found
+
+
+def _hyperparameters(thing: type[Configurable]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": field.name,
+            "type": str(field.type),
+            "default": _plain(field.default),
+            "worlds": {
+                world: _plain(changed[field.name])
+                for world, changed in thing.defaults.items()
+                if field.name in changed
+            },
+            "help": field.metadata.get("help", ""),
+        }
+        for field in dataclasses.fields(thing.Config)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _suite(suite: Suite) -> dict[str, Any]:
+    return {
+        "name": suite.name,
+        "summary": suite.summary,
+        "seeds": list(suite.seeds),
+        "entries": [
+            {
+                "task": entry.task,
+                "algorithms": list(entry.algorithms),
+                "settings": {key: _plain(value) for key, value in entry.settings.items()},
+                "budget": dict(entry.budget),
+            }
+            for entry in suite.entries
+        ],
+    }
+
+
+def matrix(
+    algorithms: Sequence[type[Algorithm]], tasks: Sequence[Task]
+) -> list[dict[str, Any]]:
+    """Every pair of algorithm and task: whether it runs, and why not. Runs nothing."""
+    pairs = []
+    for algorithm in algorithms:
+        for task in tasks:
+            reason = why_not(algorithm, task)
+            pairs.append(
+                {
+                    "algorithm": algorithm.id,
+                    "task": task.id,
+                    "runs": reason is None,
+                    "reason": reason,
+                }
+            )
+    return pairs
+
+
+def _say_json(value: Any) -> None:
+    say(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _show_all(found: Mapping[str, list[Any]]) -> None:
+    for kind in (Kind.SUITES, Kind.TASKS, Kind.ALGORITHMS, Kind.SOLVERS):
+        heading(kind.value)
+        table([[entry.get("id") or entry["name"], entry["summary"]] for entry in found[kind.value]])
+        say()
+    runs = sum(pair["runs"] for pair in found["matrix"])
+    hint(
+        f"{runs} of {len(found['matrix'])} pairs of algorithm and task can run: "
+        "`irlbench list matrix`; more of each: `irlbench list tasks`, `irlbench list algorithms bc`"
+    )
+
+
+def _show_tasks(tasks: list[dict[str, Any]]) -> None:
+    header = ("task", "environment", "actions", "horizon", "demonstrations", "score", "about")
+    rows = []
+    for task in tasks:
+        about = [task["summary"], task["note"]]
+        about += [f"needs --data: {task['needs_data']}"] if task["needs_data"] else []
+        given = task["demonstrations"]
+        rows.append(
+            [
+                task["id"],
+                task["environment"],
+                task["actions"],
+                str(task["horizon"]),
+                "all" if given is None else str(given),
+                task["primary"],
+                "; ".join(part for part in about if part),
+            ]
+        )
+    table(rows, header, right=(3, 4))
+
+
+def _show_algorithms(algorithms: list[dict[str, Any]]) -> None:
+    header = ("algorithm", "worlds", "tracks", "about")
+    table(
+        [
+            [a["id"], ", ".join(a["worlds"]), ", ".join(a["tracks"]), a["summary"]]
+            for a in algorithms
+        ],
+        header,
+    )
+
+
+def _show_solvers(solvers: list[dict[str, Any]]) -> None:
+    header = ("solver", "worlds", "actions", "needs", "about")
+    table(
+        [
+            [
+                s["id"],
+                ", ".join(s["worlds"]),
+                ", ".join(s["actions"]),
+                ", ".join(s["needs"]) or "nothing",
+                s["summary"],
+            ]
+            for s in solvers
+        ],
+        header,
+    )
+
+
+def _show_suites(suites: list[dict[str, Any]]) -> None:
+    for suite in suites:
+        _show_suite(suite)
+
+
+def _show_matrix(pairs: list[dict[str, Any]]) -> None:
+    tasks = list(dict.fromkeys(pair["task"] for pair in pairs))
+    algorithms = list(dict.fromkeys(pair["algorithm"] for pair in pairs))
+    runs = {(pair["algorithm"], pair["task"]): pair["runs"] for pair in pairs}
+    rows = [[task, *("yes" if runs[a, task] else "-" for a in algorithms)] for task in tasks]
+    table(rows, ["task", *algorithms])
+    say()
+    reasons = list(dict.fromkeys(pair["reason"] for pair in pairs if pair["reason"]))
+    for reason in reasons:
+        say(f"  - {reason}")
+
+
+def _show_task(task: dict[str, Any]) -> None:
+    heading(task["id"])
+    given = task["demonstrations"]
+    budget = ", ".join(f"{k} {v:g}" for k, v in task["budget"].items() if v is not None)
+    rows = [
+        ["about", task["summary"]],
+        ["note", task["note"] or ""],
+        ["needs --data", task["needs_data"] or ""],
+        ["environment", task["environment"]],
+        ["actions", task["actions"]],
+        ["horizon", f"{task['horizon']} steps, discount {task['discount']:g}"],
+        ["demonstrations", "all there are" if given is None else str(given)],
+        ["budget", budget or "none"],
+        ["supplies", ", ".join(task["supplies"])],
+        ["normalised", f"{task['primary']}: 0 is {task['low']}, 1 is {task['high']}"],
+    ]
+    table([row for row in rows if row[1]])
+    say()
+    heading("scores")
+    better = {True: "higher is better", False: "lower is better"}
+    table([[s["name"], better[s["higher_is_better"]], s["description"]] for s in task["scores"]])
+    say()
+    heading("references")
+    table(
+        [
+            [name, "  ".join(f"{key} {value:.4g}" for key, value in scores.items())]
+            for name, scores in task["references"].items()
+        ]
+    )
+
+
+def _show_configurable(entry: dict[str, Any]) -> None:
+    heading(f"{entry['id']} (version {entry['version']})")
+    needs = entry["needs"]
+    if isinstance(needs, dict):
+        shown = {world: ", ".join(names) or "nothing" for world, names in needs.items()}
+        same = len(set(shown.values())) == 1
+        needs = (
+            next(iter(shown.values())) if same else "; ".join(f"{w}: {n}" for w, n in shown.items())
+        )
+    else:
+        needs = ", ".join(needs) or "nothing"
+    rows = [
+        ["about", entry["summary"]],
+        ["paper", entry.get("paper", "")],
+        ["worlds", ", ".join(entry["worlds"])],
+        ["actions", ", ".join(entry["actions"])],
+        ["tracks", "; ".join(f"{t} ({TRACKS.get(t, '')})" for t in entry.get("tracks", ()))],
+        ["needs", needs],
+    ]
+    table([row for row in rows if row[1]])
+    say()
+    heading("hyperparameters")
+    changed = [w for w in WORLDS if any(w in h["worlds"] for h in entry["hyperparameters"])]
+    rows = [
+        [
+            h["name"],
+            _short(h["default"]),
+            *(_short(h["worlds"][w]) if w in h["worlds"] else "" for w in changed),
+            h["help"],
+        ]
+        for h in entry["hyperparameters"]
+    ]
+    if rows:
+        table(rows, ["field", "default", *(f"in {world}" for world in changed), "what it is"])
+        if "tracks" in entry:
+            hint(f"\nchange one with --set {entry['id']}.{rows[0][0]}={rows[0][1] or 'VALUE'}")
+    else:
+        say("  none")
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _show_suite(suite: dict[str, Any]) -> None:
+    heading(suite["name"])
+    say(f"  {suite['summary']}")
+    say(f"  seeds: {', '.join(str(seed) for seed in suite['seeds'])}")
+    rows = []
+    for entry in suite["entries"]:
+        changed = [f"{k}={_short(v)}" for k, v in {**entry["settings"], **entry["budget"]}.items()]
+        rows.append([entry["task"], ", ".join(entry["algorithms"]), " ".join(changed)])
+    table(rows)
+
+
+_TABLES: Mapping[Kind, Callable[[list[dict[str, Any]]], None]] = {
+    Kind.TASKS: _show_tasks,
+    Kind.ALGORITHMS: _show_algorithms,
+    Kind.SOLVERS: _show_solvers,
+    Kind.SUITES: _show_suites,
+    Kind.MATRIX: _show_matrix,
+}
+_DETAILS: Mapping[Kind, Callable[[dict[str, Any]], None]] = {
+    Kind.TASKS: _show_task,
+    Kind.ALGORITHMS: _show_configurable,
+    Kind.SOLVERS: _show_configurable,
+    Kind.SUITES: _show_suite,
+}

@@ -1,0 +1,280 @@
+"""`irlbench run`: from arguments to trials, and what is said at the end."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from irlbench.cli import values
+from irlbench.cli.options import (
+    Quiet,
+    Verbose,
+    complete_algorithms,
+    complete_targets,
+    starting,
+)
+from irlbench.cli.output import VERBOSITY, complain, count, first_line, hint, say, shown_path
+from irlbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from irlbench.running.api import RunSummary
+
+EXAMPLES = """
+irlbench run quick
+
+irlbench run control/cartpole -a bc -s 5 --set bc.learning_rate=0.0003
+
+irlbench run control/hopper --demos cs285 --demonstrations 1,2 -o runs/few
+
+irlbench run text/gsm8k --data path/to/gsm8k --algorithms bc
+"""
+_WHAT, _SPEND, _GIVEN, _WHERE = "What runs", "What it may spend", "What it is given", "Where"
+_FAILURES_SHOWN = 5
+
+
+def _option(*flags: str, panel: str, help: str, **settings: Any) -> Any:
+    return typer.Option(*flags, rich_help_panel=panel, help=help, show_default=False, **settings)
+
+
+def run(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SUITE|TASK",
+            help="A suite (smoke, quick), or tasks (control/cartpole).",
+            autocompletion=complete_targets,
+            show_default=False,
+        ),
+    ] = None,
+    algorithms: Annotated[
+        str | None,
+        _option(
+            "--algorithms",
+            "-a",
+            panel=_WHAT,
+            metavar="A,B",
+            help="Which algorithms; else the suite's, or all that can run on the task.",
+            autocompletion=complete_algorithms,
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        _option(
+            "--seeds",
+            "-s",
+            panel=_WHAT,
+            metavar="N|a..b|1,5,7",
+            help="N seeds (0 to N-1), a range with both ends, or the seeds themselves.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        _option(
+            "--set",
+            panel=_WHAT,
+            metavar="ALGORITHM.FIELD=VALUE",
+            help="Change a hyperparameter; may be repeated. `irlbench list algorithms bc` names them.",
+        ),
+    ] = None,
+    track: Annotated[
+        str | None,
+        _option("--track", panel=_WHAT, metavar="T", help="Which track; else the algorithm's own."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        _option(
+            "--config",
+            panel=_WHAT,
+            metavar="F.toml",
+            help="Read options from a file; the command line goes before it.",
+        ),
+    ] = None,
+    plugins: Annotated[
+        list[Path] | None,
+        _option(
+            "--plugin",
+            panel=_WHAT,
+            metavar="FILE.py",
+            help="A file that defines algorithms, solvers or tasks; may be repeated.",
+        ),
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        _option(
+            "--budget",
+            panel=_SPEND,
+            metavar="steps=N,...",
+            help="steps (environment steps; on text, tokens), gradient_steps, seconds.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        _option(
+            "--timeout",
+            panel=_SPEND,
+            metavar="S",
+            help="Seconds after which a trial is ended and counts as failed.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        str | None,
+        _option(
+            "--jobs", "-j", panel=_SPEND, metavar="N", help="Trials at a time; else one per core."
+        ),
+    ] = None,
+    threads: Annotated[
+        str | None,
+        _option(
+            "--threads",
+            panel=_SPEND,
+            metavar="N",
+            help="Threads per trial (1 unless asked otherwise); part of what determines a result.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        _option(
+            "--device",
+            panel=_SPEND,
+            metavar="auto|cpu|cuda",
+            help="Where tensors live; auto takes a GPU if there is one.",
+            autocompletion=lambda incomplete: starting(values.DEVICES, incomplete),
+        ),
+    ] = None,
+    demonstrations: Annotated[
+        str | None,
+        _option("--demonstrations", panel=_GIVEN, metavar="N,...", help="How many episodes."),
+    ] = None,
+    preferences: Annotated[
+        str | None,
+        _option("--preferences", panel=_GIVEN, metavar="N,...", help="How many ranked pairs."),
+    ] = None,
+    demos: Annotated[
+        str | None,
+        _option(
+            "--demos",
+            panel=_GIVEN,
+            metavar="NAME",
+            help="Imported demonstrations in place of the task's own (`irlbench data list`).",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        _option("--data", panel=_GIVEN, metavar="PATH", help="Files that the task does not ship."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        _option(
+            "--model",
+            panel=_GIVEN,
+            metavar="PATH|HUB_ID@REVISION",
+            help="Language model to start from, in place of the one that ships.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        _option(
+            "--out",
+            "-o",
+            panel=_WHERE,
+            metavar="DIR",
+            help="Where records go; else runs/<suite or task>.",
+        ),
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run algorithms on tasks, and keep a record of every trial.
+
+    What is finished already is not run again: the same command goes on where it was stopped.
+    """
+    from irlbench.cli.config import read_config
+
+    asked: dict[str, Any] = {} if config is None else read_config(config)
+    given = {
+        "algorithms": values.names(algorithms, "--algorithms"),
+        "seeds": values.seeds(seeds),
+        "jobs": values.whole(jobs, "--jobs"),
+        "threads": values.whole(threads, "--threads"),
+        "device": values.device(device),
+        "timeout": values.seconds(timeout, "--timeout"),
+        "demos": demos,
+        "demonstrations": values.counts(demonstrations, "--demonstrations"),
+        "preferences": values.counts(preferences, "--preferences"),
+        "track": track,
+        "data": data,
+        "model": model,
+        "plugins": plugins,
+        "out": out,
+    }
+    settings_now = {**asked.pop("settings", {}), **values.settings(settings or ())}
+    budget_now = {**asked.pop("budget", {}), **values.budget(budget or ())}
+    asked.update({name: value for name, value in given.items() if value is not None})
+    if targets:
+        asked["target"] = targets[0] if len(targets) == 1 else targets
+    _execute(asked, settings_now, budget_now)
+
+
+def _execute(asked: dict[str, Any], settings: dict[str, Any], budget: dict[str, Any]) -> None:
+    """Runs the trials and says what came of them.
+
+    Raises:
+        typer.Exit: With code 1 if a trial failed, 130 if it was interrupted.
+    """
+    if "target" not in asked:
+        from irlbench.registry import registry
+
+        suites = ", ".join(registry().names("suites"))
+        raise UsageError(f"name a suite ({suites}) or tasks; `irlbench list` shows them")
+    from irlbench.running.api import run as run_trials
+    from irlbench.running.progress import progress_for
+
+    progress = progress_for(sys.stdout, verbose=VERBOSITY.verbose, quiet=VERBOSITY.quiet)
+    try:
+        summary = run_trials(
+            asked.pop("target"),
+            settings=settings,
+            budget=budget,
+            progress=progress,
+            **asked,
+        )
+    finally:
+        progress.close()
+    _conclude(summary)
+
+
+def _conclude(summary: RunSummary) -> None:
+    where = shown_path(summary.out)
+    told = [f"{count(summary.done, 'trial')} done"]
+    if summary.reused:
+        told += [f"{summary.reused} there already", f"{summary.failed} failed in all"]
+    else:
+        told += [f"{summary.failed} failed"]
+    say(f"{', '.join(told)}; records in {where}")
+    if summary.failed:
+        _tell_failures(summary, where)
+    if summary.interrupted:
+        complain("interrupted; every finished trial is kept")
+        complain(f"to go on: {shlex.join(['irlbench', *sys.argv[1:]])}")
+        raise typer.Exit(130)
+    if summary.done + summary.reused:
+        hint(f"next: irlbench report {shlex.quote(where)}")
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _tell_failures(summary: RunSummary, where: str) -> None:
+    for trial, error in summary.failures[:_FAILURES_SHOWN]:
+        complain(f"trial {trial[:12]} failed: {first_line(error)}")
+    more = len(summary.failures) - _FAILURES_SHOWN
+    if more > 0:
+        complain(f"... and {more} more")
+    complain(
+        f"{summary.failed} of {count(summary.planned, 'trial')} failed: `irlbench status "
+        f"{shlex.quote(where)}` names them, {where}/trials/<trial>/ holds record.json with the "
+        "traceback, and log.txt"
+    )

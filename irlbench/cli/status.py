@@ -1,0 +1,82 @@
+"""`irlbench status`: what an output directory holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from irlbench.cli.options import Quiet, Verbose
+from irlbench.cli.output import complain, count, first_line, heading, hint, say, shown_path, table
+from irlbench.errors import DataError
+
+if TYPE_CHECKING:
+    from irlbench.running.record import Record
+
+
+def status(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="What `irlbench run` wrote to.", show_default=False)
+    ],
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show how many trials are done and failed, and why they failed."""
+    from irlbench.running.store import Store
+
+    store = Store(folder)
+    store.open_for_reading()
+    records, damaged = [], []
+    for trial in store.ids():
+        try:
+            records.append(store.read(trial))
+        except DataError as error:
+            damaged.append((trial, str(error)))
+    where = shown_path(folder)
+    failed = [record for record in records if record.failed]
+    say(f"{where}: {count(len(records) - len(failed), 'trial')} done, {len(failed)} failed")
+    if records:
+        say()
+        _show_cells(records)
+    for record in failed:
+        _show_failure(record, where)
+    for trial, error in damaged:
+        complain(f"trial {trial[:12]} cannot be used: {error}")
+    if records:
+        hint(f"\nnext: irlbench report {where}")
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _show_cells(records: list[Record]) -> None:
+    cells: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        spec = record.spec
+        key = (str(spec["task"]), str(spec["algorithm"]), _variant(spec))
+        cells.setdefault(key, []).append(record)
+    rows = []
+    for key in sorted(cells):
+        here = cells[key]
+        failed = sum(record.failed for record in here)
+        seconds = sum(float(record.costs.get("seconds", 0.0)) for record in here)
+        rows.append([*key[:2], str(len(here) - failed), str(failed), f"{seconds:.0f}", key[2]])
+    header = ("task", "algorithm", "done", "failed", "seconds", "given")
+    table(rows, header, right=(2, 3, 4))
+
+
+def _variant(spec: Any) -> str:
+    """What sets a cell apart from another of the same task and algorithm."""
+    told = [f"{count(spec['demonstrations'], 'demonstration')}"] if spec["demonstrations"] else []
+    told += [f"{count(spec['preferences'], 'preference')}"] if spec["preferences"] else []
+    told += [f"demos {spec['demos']}"] if spec["demos"] else []
+    told += [f"{name}={value}" for name, value in sorted(spec["changed"].items())]
+    return ", ".join(told)
+
+
+def _show_failure(record: Record, where: str) -> None:
+    spec, error = record.spec, record.error or {}
+    say()
+    heading(f"{spec['task']} {spec['algorithm']} seed {spec['seed']} failed")
+    say(f"  {error.get('type', 'error')}: {first_line(str(error.get('message', '')))}")
+    say(f"  {where}/trials/{record.trial}")

@@ -1,0 +1,84 @@
+"""Writing a report: the leaderboard in three formats, the page, the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from irlbench.errors import UsageError
+from irlbench.reporting.leaderboard import leaderboard
+from irlbench.reporting.page import page
+from irlbench.reporting.picture import picture
+from irlbench.reporting.rows import Leaderboard
+from irlbench.reporting.trials import collect
+from irlbench.reporting.writers import to_csv, to_json, to_markdown
+from irlbench.serialisation import write_text_atomic
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """What a report holds and where it was written.
+
+    Attributes:
+        out: Its folder.
+        page: The page.
+        files: Every file, the page last.
+        trials: Trials it rests on.
+        rows: Rows of the leaderboard.
+        failed: Failed trials among them.
+        notes: Conflicts, unreadable records and the like, in sentences.
+        board: What was written.
+    """
+
+    out: Path
+    page: Path
+    files: tuple[Path, ...]
+    trials: int
+    rows: int
+    failed: int
+    notes: tuple[str, ...]
+    board: Leaderboard = field(repr=False)
+
+
+def report(folders: Sequence[str | Path], out: str | Path | None = None) -> ReportSummary:
+    """Writes the leaderboard of one or more output directories, merged.
+
+    Args:
+        folders: Output directories of `irlbench run`.
+        out: Where to write; None: `report` in the first of the directories.
+
+    Raises:
+        UsageError: If there is no record to report, or `out` cannot be written.
+    """
+    places = [Path(folder) for folder in folders]
+    collection = collect(places)
+    target = Path(out) if out is not None else places[0] / "report"
+    board = leaderboard(collection)
+    # The page reads the curves, and notes those it could not read.
+    written = page(board, target)
+    contents = {
+        "leaderboard.md": to_markdown(board),
+        "leaderboard.csv": to_csv(board),
+        "leaderboard.json": to_json(board),
+        "figures/leaderboard.svg": picture(board),
+        "index.html": written,
+    }
+    try:
+        (target / "figures").mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            write_text_atomic(target / name, content)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the report to {target}: {error.strerror or error}; name another --out"
+        ) from error
+    return ReportSummary(
+        out=target,
+        page=target / "index.html",
+        files=tuple(target / name for name in contents),
+        trials=len(collection.trials),
+        rows=len(board.rows),
+        failed=len(board.failures),
+        notes=tuple(board.notes),
+        board=board,
+    )

@@ -1,0 +1,202 @@
+"""Makes and measures the experts that demonstrate tasks.
+
+An expert is a solver on the task's true reward. What ships with a task is `expert.safetensors`,
+`expert.json` and `references.json`: the scores of the random and the expert policy, with the
+hash of the expert that they were measured for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from irlbench.algorithm import Run
+from irlbench.errors import DataError, IrlbenchError, UsageError
+from irlbench.policy import Policy, load_policy, save_policy
+from irlbench.problem import Budget
+from irlbench.registry import registry
+from irlbench.running import provenance
+from irlbench.running.child import seed_libraries
+from irlbench.serialisation import sha256_file, write_text_atomic
+from irlbench.task import Evaluation, ProblemRequest, Task, TaskOptions
+
+#: Called with a step, how many there are where that is known, and scalars by name.
+Advance = Callable[[int, int | None, Mapping[str, float]], None]
+
+NAME = "expert"
+REFERENCES = "references.json"
+
+
+def train_expert(
+    task: Task,
+    home: Path,
+    *,
+    seed: int | None = None,
+    steps: int | None = None,
+    threads: int = 1,
+    advance: Advance | None = None,
+) -> Policy:
+    """Solves a task by its true reward, as its recipe says.
+
+    Args:
+        task: Its `info.recipe["expert"]` names "solver", and may name "settings", "budget" and
+            "seed".
+        home: The cache folder.
+        seed: Instead of the recipe's.
+        steps: Environment steps instead of the recipe's.
+        threads: Threads of torch; another number gives other rounding.
+        advance: Hears how far it is.
+
+    Raises:
+        UsageError: If the task's expert is not trained, or has no use for steps.
+        IrlbenchError: If the policy is not finite.
+    """
+    recipe = task.info.recipe.get("expert", {})
+    seed = int(recipe.get("seed", 0)) if seed is None else seed
+    problem = task.expert_problem(seed, home)
+    budget = expert_budget(task, steps)
+    solver = registry().solver(recipe["solver"]).configure(task.world, recipe.get("settings"))
+
+    def sink(kind: str, step: int, value: Any) -> None:
+        if advance is not None:
+            advance(step, budget.steps, value if kind == "log" else {})
+
+    _limit_threads(threads)
+    seed_libraries(seed)
+    run = Run(seed, threads=threads, budget=budget, sink=sink)
+    policy = solver.solve(problem, task.true_reward(), budget, run)
+    if not policy.is_finite():
+        raise IrlbenchError(f"the expert of {task.id} holds NaN or an infinity: try another seed")
+    return policy
+
+
+def expert_budget(task: Task, steps: int | None = None) -> Budget:
+    """What making a task's expert may spend, by its recipe.
+
+    Args:
+        task: The task.
+        steps: Environment steps instead of the recipe's.
+
+    Raises:
+        UsageError: If steps are given where the recipe has none to replace.
+    """
+    granted = dict(task.info.recipe.get("expert", {}).get("budget", {}))
+    if steps is not None:
+        if "steps" not in granted:
+            raise UsageError(f"the expert of {task.id} is computed, not trained: it takes no steps")
+        granted["steps"] = steps
+    return Budget(**granted)
+
+
+def shipped_expert(task: Task, home: Path) -> Policy:
+    """The expert that a task ships.
+
+    Raises:
+        UsageError: If it has none.
+    """
+    if "expert_policy" not in task.info.supplies:
+        raise UsageError(f"{task.id} has no expert")
+    problem = task.problem(_request(frozenset({"expert_policy"})), home)
+    policy: Policy = problem.resource("expert_policy")
+    return policy
+
+
+def read_policy(folder: Path) -> Policy:
+    """Reads an expert (`expert.json`) or a trial's policy (`policy.json`) from its folder.
+
+    Raises:
+        DataError: If there is neither, or it is damaged.
+    """
+    for name in (NAME, "policy"):
+        if (folder / f"{name}.json").is_file():
+            return load_policy(folder, name)
+    raise DataError("holds neither expert.json nor policy.json", file=str(folder))
+
+
+def measure(task: Task, policy: Policy, home: Path) -> dict[str, float]:
+    """A policy's scores over the task's reference episodes.
+
+    Args:
+        task: The task.
+        policy: Any policy that acts in its environment.
+        home: The cache folder.
+
+    Returns:
+        Score name to mean, and where episodes were run their number under "episodes" and the
+        standard error of each mean under "<score>_error".
+    """
+    evaluation: Evaluation = task.evaluator(TaskOptions(), home).reference(policy)
+    found = {name: float(value) for name, value in evaluation.scores.items()}
+    for name, values in evaluation.episodes.items():
+        found["episodes"] = len(values)
+        if name in found and len(values) > 1:
+            found[f"{name}_error"] = _standard_error(values)
+    return found
+
+
+def write_expert(task: Task, policy: Policy, home: Path, out: Path) -> dict[str, dict[str, float]]:
+    """Measures the random and the expert policy, and writes what ships with a task.
+
+    Args:
+        task: The task.
+        policy: Its expert.
+        home: The cache folder.
+        out: From `new_folder`.
+
+    Returns:
+        What was measured, for "random" and "expert".
+    """
+    from irlbench.policies.uniform import UniformPolicy
+
+    actions = task.problem(_request(frozenset()), home).action_space
+    references = {
+        "random": measure(task, UniformPolicy.over(actions), home),
+        "expert": measure(task, policy, home),
+    }
+    save_policy(policy, out, NAME)
+    recipe = {k: v for k, v in task.info.recipe.get("expert", {}).items() if k != "sha256"}
+    described = {
+        "references": references,
+        "expert": {"sha256": sha256_file(out / f"{NAME}.safetensors"), "recipe": recipe},
+        "measured_with": provenance.versions(),
+    }
+    write_text_atomic(out / REFERENCES, json.dumps(described, indent=1) + "\n")
+    return references
+
+
+def new_folder(out: Path) -> Path:
+    """Makes the folder that `write_expert` fills, before anything is computed.
+
+    Raises:
+        UsageError: If it holds an expert already, or cannot be written.
+    """
+    taken = [name for name in (f"{NAME}.safetensors", REFERENCES) if (out / name).exists()]
+    if taken:
+        raise UsageError(f"{out} holds {' and '.join(taken)} already: name another folder (--out)")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {out}: {error.strerror}") from error
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"cannot write to {out}: name another folder (--out)")
+    return out
+
+
+def _request(needs: frozenset[str]) -> ProblemRequest:
+    return ProblemRequest(seed=0, needs=needs, track="reference", demonstrations=None)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return math.sqrt(variance / len(values))
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

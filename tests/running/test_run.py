@@ -1,0 +1,300 @@
+"""Running trials as a user does, with a plug-in's task and algorithms."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import irlbench
+from irlbench.errors import UsageError
+from irlbench.registry import registry
+from irlbench.running.progress import PlainProgress
+from irlbench.running.store import Store
+
+PLUGIN = Path(__file__).with_name("toy_plugin.py")
+TASK = "gridworld/toy"
+
+
+def go(out: Path, *algorithms: str, **more: Any) -> Any:
+    more.setdefault("seeds", 2)
+    return irlbench.run(
+        TASK, algorithms=algorithms or ("toy/good",), plugins=[PLUGIN], out=out, **more
+    )
+
+
+def only(out: Path) -> Any:
+    (record,) = Store(out).records()
+    return record
+
+
+def test_a_run_leaves_records_that_can_be_read_back(tmp_path: Path) -> None:
+    summary = go(tmp_path / "out", seeds=3)
+    assert (summary.planned, summary.done, summary.failed, summary.reused) == (3, 3, 0, 0)
+    results = irlbench.load_results(tmp_path / "out")
+    assert results.height == 3
+    assert sorted(results["seed"]) == [0, 1, 2]
+    for row in results.iter_rows(named=True):
+        noise = np.random.default_rng([row["seed"], *b"noise"]).normal()
+        expected = 10 / (1 + np.exp(-(1.0 + 0.1 * noise)))
+        assert row["score"] == pytest.approx(expected)
+        assert row["normalised"] == pytest.approx((expected - 5) / 5)
+        assert row["score.split_is_test"] == 1.0
+        loaded = irlbench.load_trial(tmp_path / "out", row["trial"][:12])
+        assert loaded.policy.kind == "table"
+        assert loaded.policy.probabilities[0, 1] * 10 == pytest.approx(expected)
+        assert loaded.reward is not None
+        assert loaded.reward.kind == "state-action"
+
+
+def test_a_record_says_everything_and_no_absolute_path(tmp_path: Path) -> None:
+    go(tmp_path / "out", "toy/good", "toy/raises", seeds=1)
+    records = {r.spec["algorithm"]: r for r in Store(tmp_path / "out").records()}
+    good, bad = records["toy/good"], records["toy/raises"]
+    assert good.best == {"step": 3, "scores": good.best["scores"]}
+    assert good.best["scores"]["split_is_test"] == 0.0
+    assert good.costs["demonstrations"] == 2
+    assert good.costs["gradient_steps"] == 3
+    assert good.costs["seconds"] > 0
+    assert good.costs["peak_memory_bytes"] > 2**20
+    assert set(good.files) == {
+        "curve.parquet",
+        "log.txt",
+        "policy.json",
+        "policy.safetensors",
+        "reward.json",
+        "reward.safetensors",
+    }
+    assert good.versions["numpy"] == np.__version__
+    assert good.data == {"built": {"demonstrations": "0" * 64}}
+    curve = Store(tmp_path / "out").curve(good.trial)
+    assert curve.filter(curve["kind"] == "log")["value"].to_list() == [1.0, 1 / 2, 1 / 3]
+    assert "the toy is done" in (tmp_path / f"out/trials/{good.trial}/log.txt").read_text()
+    assert bad.failed
+    assert bad.error is not None
+    assert bad.error["type"] == "RuntimeError"
+    assert "toy_plugin.py" in bad.error["traceback"]
+    for record in records.values():
+        text = (tmp_path / f"out/trials/{record.trial}/record.json").read_text()
+        assert str(Path.home()) + "/" not in text
+        assert str(tmp_path) not in text
+        assert str(PLUGIN.parent) not in text
+        assert os.uname().nodename not in text or len(os.uname().nodename) < 4
+
+
+def test_failures_are_records_and_the_others_go_on(tmp_path: Path) -> None:
+    bad = ("toy/raises", "toy/nan", "toy/dies", "toy/overspends")
+    summary = go(tmp_path / "out", *bad, "toy/good", seeds=1)
+    assert (summary.done, summary.failed) == (1, 4)
+    errors = {
+        r.spec["algorithm"]: r.error["type"] for r in Store(tmp_path / "out").records() if r.error
+    }
+    assert errors == {
+        "toy/raises": "RuntimeError",
+        "toy/nan": "NotFiniteError",
+        "toy/dies": "ProcessDied",
+        "toy/overspends": "BudgetExceeded",
+    }
+    died = next(
+        r for r in Store(tmp_path / "out").records() if r.spec["algorithm"] == "toy/dies"
+    )
+    assert "signal 9" in died.error["message"]
+    again = go(tmp_path / "out", *bad, "toy/good", seeds=1)
+    assert (again.done, again.failed, again.reused) == (0, 4, 5)
+
+
+def test_a_trial_that_takes_too_long_fails(tmp_path: Path) -> None:
+    began = time.monotonic()
+    summary = go(tmp_path / "out", "toy/hangs", "toy/good", seeds=1, timeout=3)
+    assert time.monotonic() - began < 60
+    assert (summary.done, summary.failed) == (1, 1)
+    assert "Timeout" in summary.failures[0][1]
+
+
+def test_a_policy_of_an_own_kind_runs_and_is_not_verifiable(tmp_path: Path) -> None:
+    assert go(tmp_path / "out", "toy/own-policy", seeds=1).done == 1
+    record = only(tmp_path / "out")
+    assert not record.verifiable
+    assert record.scores["return"] == pytest.approx(5.0)
+    assert irlbench.load_trial(tmp_path / "out", record.trial).policy is None
+
+
+def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
+    go(tmp_path / "out", seeds=2)
+    summary = go(tmp_path / "out", seeds=3)
+    assert (summary.planned, summary.done, summary.reused) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_records_do_not_depend_on_jobs(tmp_path: Path, jobs: int) -> None:
+    go(tmp_path / "reference", seeds=[2, 0, 1], jobs=1)
+    go(tmp_path / "other", seeds=3, jobs=jobs)
+    hashes = [
+        {r.trial: r.content_hash for r in Store(tmp_path / name).records()}
+        for name in ("reference", "other")
+    ]
+    assert len(hashes[0]) == 3
+    assert hashes[0] == hashes[1]
+
+
+def test_the_id_holds_what_determines_a_trial(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    go(out, seeds=1)
+    for change in (
+        {"settings": {"toy/good.strength": 2.0}},
+        {"budget": {"gradient_steps": 50}},
+        {"threads": 2},
+        {"seeds": [1]},
+    ):
+        assert go(out, **{"seeds": 1, **change}).done == 1, change
+    for same in ({"jobs": 1}, {"timeout": 60.0}, {"settings": {"toy/good.strength": "1.0"}}):
+        assert go(out, **{"seeds": 1, **same}).reused == 1, same
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": []}, "seeds must be"),
+        ({"seeds": [-1]}, "seeds must be"),
+        ({"jobs": 0}, "jobs must be"),
+        ({"threads": 0}, "threads must be"),
+        ({"timeout": 0.0}, "timeout must be"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"track": "demonstration"}, "did you mean 'demonstrations'"),
+        ({"settings": {"toy/good.strenght": 1.0}}, "did you mean 'strength'"),
+        ({"settings": {"toy/god.strength": 1.0}}, "did you mean 'toy/good'"),
+        ({"settings": {"toy/good.strength": "big"}}, "is a float"),
+        ({"settings": {"toy/good.strength": float("nan")}}, "must be finite"),
+        ({"settings": {"strength": 1.0}}, "write algorithm.field=value"),
+        ({"budget": {"step": 3}}, "did you mean 'steps'"),
+        ({"budget": {"steps": -3}}, "must not be negative"),
+        ({"demonstrations": [0]}, "demonstrations must be"),
+        ({"demos": "mine"}, "does not use --demos"),
+        ({"data": "bad"}, "that file is bad"),
+    ],
+)
+def test_unusable_arguments_are_refused_before_anything_runs(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        go(tmp_path / "out", **{"seeds": 1, **change})
+    assert not list(tmp_path.glob("out/trials/*"))
+
+
+def test_unknown_names_come_with_the_nearest(tmp_path: Path) -> None:
+    registry().load_plugin(PLUGIN)
+    with pytest.raises(UsageError, match="did you mean 'gridworld/toy-v0'"):
+        irlbench.run("gridworld/tpy", out=tmp_path / "out")
+    with pytest.raises(UsageError, match="did you mean 'toy/good'"):
+        irlbench.run(TASK, algorithms=["toy/goood"], out=tmp_path / "out")
+
+
+def test_an_output_directory_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        go(tmp_path / "file" / "out")
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer/irlbench.json").write_text('{"schema": 99}')
+    with pytest.raises(UsageError, match="schema 99"):
+        go(tmp_path / "newer")
+    with pytest.raises(UsageError, match="schema 99"):
+        irlbench.load_results(tmp_path / "newer")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.tex").write_text("")
+    with pytest.raises(UsageError, match="not irlbench's"):
+        go(tmp_path / "other")
+    with pytest.raises(UsageError, match=r"no irlbench\.json"):
+        irlbench.load_results(tmp_path / "other")
+
+
+def test_a_changed_record_is_noticed(tmp_path: Path) -> None:
+    go(tmp_path / "out", seeds=1)
+    path = tmp_path / f"out/trials/{only(tmp_path / 'out').trial}/record.json"
+    value = json.loads(path.read_text())
+    value["scores"]["return"] = 10.0
+    path.write_text(json.dumps(value))
+    with pytest.raises(UsageError, match="changed or damaged"):
+        irlbench.load_results(tmp_path / "out")
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(UsageError, match="is no JSON"):
+        irlbench.load_results(tmp_path / "out")
+
+
+def _driver(out: Path, algorithm: str, where: Path) -> subprocess.Popen[str]:
+    script = (
+        "import irlbench\n"  # no __main__ guard, on purpose: children must not import it
+        f"s = irlbench.run('{TASK}', algorithms=['toy/good', '{algorithm}'], seeds=1, jobs=1,\n"
+        f"    plugins=[{str(PLUGIN)!r}], out={str(out)!r},\n"
+        f"    settings={{'{algorithm}.where': {str(where)!r}}})\n"
+        "print('interrupted' if s.interrupted else 'finished', s.done)\n"
+    )
+    path = where / "script.py"
+    path.write_text(script)
+    return subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
+
+
+def _await_hang(where: Path) -> int:
+    for _ in range(600):
+        if (where / "hanging").exists() and (where / "hanging").read_text():
+            return int((where / "hanging").read_text())
+        time.sleep(0.1)
+    raise AssertionError("the trial never began")
+
+
+def _gone(pid: int) -> bool:
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ctrl_c_loses_no_finished_trial_and_leaves_no_process(tmp_path: Path) -> None:
+    driver = _driver(tmp_path / "out", "toy/hangs", tmp_path)
+    hanging = _await_hang(tmp_path)
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=60)
+    assert "interrupted 1" in output
+    assert _gone(hanging)
+    assert only(tmp_path / "out").spec["algorithm"] == "toy/good"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_driver_takes_its_children_along_and_a_trial_goes_on_from_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    driver = _driver(tmp_path / "out", "toy/resumes", tmp_path)
+    hanging = _await_hang(tmp_path)
+    driver.kill()
+    driver.communicate()
+    assert _gone(hanging)
+    output, _ = _driver(tmp_path / "out", "toy/resumes", tmp_path).communicate(timeout=120)
+    assert "finished 1" in output
+    store = Store(tmp_path / "out")
+    record = next(r for r in store.records() if r.spec["algorithm"] == "toy/resumes")
+    assert record.costs["gradient_steps"] == 2
+    curve = store.curve(record.trial)
+    assert curve["value"].to_list() == [2.0]
+    assert not list((tmp_path / "out/working").iterdir())
+
+
+def test_progress_is_plain_lines_where_no_terminal_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go(tmp_path / "out", seeds=1, progress=PlainProgress(sys.stdout))
+    printed = "".join(capsys.readouterr())
+    assert "gridworld/toy-v0" in printed
+    assert "\x1b" not in printed
