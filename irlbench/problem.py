@@ -124,6 +124,8 @@ class HiddenRewardVectorEnv(VectorEnv[Any, Any, Any]):
             nonlocal seeded
             if given is None and not seeded:
                 given = seed
+            if isinstance(given, np.integer):
+                given = int(given)  # Gymnasium takes Python's integers only
             seeded = True
             _check_seeds(given, inner.num_envs)
             mask = (options or {}).get("reset_mask")

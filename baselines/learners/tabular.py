@@ -63,9 +63,7 @@ class TabularLearner(Learner):
         if size >= items:
             return self._all
         drawn = self._tensor(generator.integers(items, size=size))
-        return Batch(
-            self._all.observations[drawn], self._all.actions[drawn], self._all.mask[drawn]
-        )
+        return Batch(self._all.observations[drawn], self._all.actions[drawn], self._all.mask[drawn])
 
     def log_prob(self, batch: Batch) -> Tensor:
         """See `Learner.log_prob`."""

@@ -256,9 +256,7 @@ class GridworldTask(Task):
         return Recording(
             episodes=[
                 Episode(observations, actions, np.zeros(horizon, dtype=bool), last)
-                for observations, actions in zip(
-                    rollout.observations, rollout.actions, strict=True
-                )
+                for observations, actions in zip(rollout.observations, rollout.actions, strict=True)
             ],
             rewards=list(rollout.rewards),
             observation_space=environment.single_observation_space,

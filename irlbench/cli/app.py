@@ -97,7 +97,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     _replace_what_cannot_be_written()
-    VERBOSITY.verbose = VERBOSITY.quiet = False
+    VERBOSITY.verbose = VERBOSITY.quiet = VERBOSITY.complained = False
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = typer.main.get_command(app).main(
@@ -123,7 +123,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
             return EXIT_FAILED
         _explain_usage(error)
         return int(getattr(error, "exit_code", EXIT_USAGE))
-    if code == EXIT_INTERRUPTED and VERBOSITY.verbose:
+    if code == EXIT_INTERRUPTED and not VERBOSITY.complained:
         complain("interrupted")
     return code if isinstance(code, int) else 0
 

@@ -18,10 +18,12 @@ class Verbosity:
     Attributes:
         verbose: Tracebacks of errors, and more lines of progress.
         quiet: No progress and no hints: results and errors only.
+        complained: Whether an error or a warning was printed.
     """
 
     verbose: bool = False
     quiet: bool = False
+    complained: bool = False
 
 
 VERBOSITY = Verbosity()
@@ -40,6 +42,7 @@ def hint(text: str) -> None:
 
 def complain(text: str) -> None:
     """Prints an error or a warning on standard error, under the program's name."""
+    VERBOSITY.complained = True
     sys.stdout.flush()
     sys.stderr.write(f"irlbench: {text}\n")
     sys.stderr.flush()

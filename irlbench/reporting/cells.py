@@ -138,6 +138,10 @@ def _hyperparameter(name: str, value: Any) -> str:
     return shorten(f"{name}={written}", 60)
 
 
+def _several_of(value: Any, noun: str) -> str:
+    return f"{shorten(value, 20)} {noun}{'' if value == 1 else 's'}"
+
+
 def _demonstrations(
     value: Any, spec: Mapping[str, Any], facts: TaskFacts | None, several: bool
 ) -> str:
@@ -146,11 +150,11 @@ def _demonstrations(
     told = several if facts is None else value != usual
     if value is None:
         return "all demonstrations" if several else ""
-    return f"{value} demonstration{'' if value == 1 else 's'}" if told else ""
+    return _several_of(value, "demonstration") if told else ""
 
 
 def _preferences(value: Any, *_: Any) -> str:
-    return "" if value is None else f"{value} preference{'' if value == 1 else 's'}"
+    return "" if value is None else _several_of(value, "preference")
 
 
 def _demos(value: Any, *_: Any) -> str:
@@ -164,7 +168,7 @@ def _given(value: Any, _: Any, __: Any, several: bool) -> str:
 def _model(value: Any, _: Any, facts: TaskFacts | None, several: bool) -> str:
     if value is None:
         return ""
-    usual = facts is not None and (not facts.frozen or value in facts.frozen)
+    usual = facts is not None and (not facts.frozen or str(value) in facts.frozen)
     return f"model {shorten(value, 8).rstrip('…')}" if several or not usual else ""
 
 
@@ -187,7 +191,7 @@ def _task_hash(value: Any, _: Any, facts: TaskFacts | None, several: bool) -> st
 
 
 def _version(value: Any, _: Any, __: Any, several: bool) -> str:
-    return f"version {value}" if several else ""
+    return f"version {shorten(value, 20)}" if several else ""
 
 
 def _plugin(value: Any, _: Any, __: Any, several: bool) -> str:
@@ -195,11 +199,11 @@ def _plugin(value: Any, _: Any, __: Any, several: bool) -> str:
 
 
 def _device(value: Any, _: Any, __: Any, several: bool) -> str:
-    return f"on {value}" if several else ""
+    return f"on {shorten(value, 20)}" if several else ""
 
 
 def _threads(value: Any, _: Any, __: Any, several: bool) -> str:
-    return f"{value} thread{'' if value == 1 else 's'}" if several else ""
+    return _several_of(value, "thread") if several else ""
 
 
 _SAY = {

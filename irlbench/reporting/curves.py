@@ -15,6 +15,7 @@ from irlbench.reporting.trials import Trial
 #: Points of one line on a page; more cannot be told apart there.
 MOST_POINTS = 60
 _MOST_ROWS = 5_000_000
+_MOST_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,11 @@ def read_curves(trials: Iterable[Trial]) -> tuple[list[Curve], list[str]]:
             continue
         try:
             steps, raw = _read(trial.folder / "curve.parquet", trial.primary)
-        except (OSError, ValueError, KeyError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            problems.append(f"{trial.source}: curve of trial {trial.id[:12]}: {reason}")
+        except OSError as error:
+            problems.append(_problem(trial, error.strerror or "cannot be read"))
+            continue
+        except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+            problems.append(_problem(trial, str(error) or type(error).__name__))
             continue
         if steps.size:
             scores = np.asarray(normalise(raw, low, high))
@@ -59,10 +62,17 @@ def read_curves(trials: Iterable[Trial]) -> tuple[list[Curve], list[str]]:
     return found, problems
 
 
-def _read(path: Path, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from pyarrow import compute, parquet
+def _problem(trial: Trial, reason: str) -> str:
+    return f"{trial.source}: the curve of trial {trial.id[:12]} is left out: {reason}"
 
-    with parquet.ParquetFile(path) as file:
+
+def _read(path: Path, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from pyarrow import BufferReader, compute, parquet
+
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"larger than {_MOST_BYTES // 2**20} MiB")
+    # Read by ourselves: an error of pyarrow's would name the absolute path.
+    with parquet.ParquetFile(BufferReader(path.read_bytes())) as file:
         if file.metadata.num_rows > _MOST_ROWS:
             raise ValueError(f"{file.metadata.num_rows} rows; at most {_MOST_ROWS} are read")
         table = file.read(columns=["step", "kind", "name", "value"], use_threads=False)

@@ -25,15 +25,17 @@ SATURATING = ("bc", "survival", "random")
 SATURATED = 0.95
 
 
-def leaderboard(collection: Collection, facts_of: FactsOf = installed_facts) -> Leaderboard:
+def leaderboard(collection: Collection, facts_of: FactsOf | None = None) -> Leaderboard:
     """Computes the leaderboard.
 
     Args:
         collection: The trials.
-        facts_of: What is known about a task.
+        facts_of: What is known about a task; None asks the registry.
     """
     conflicting = {conflict.trial for conflict in collection.conflicts}
-    made = [_row(cell, conflicting) for cell in cells(collection.trials, facts_of)]
+    made = [
+        _row(cell, conflicting) for cell in cells(collection.trials, facts_of or installed_facts)
+    ]
     rows = _ordered(_ranked(_flagged(made)))
     return Leaderboard(
         rows=rows,

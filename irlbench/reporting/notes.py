@@ -20,7 +20,7 @@ def notes(collection: Collection) -> list[str]:
     found += [f"Left out, unreadable: {reason}" for reason in collection.unreadable]
     built: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for trial in collection.trials:
-        for name, digest in mapping(trial.record.data.get("built")).items():
+        for name, digest in mapping(mapping(trial.record.data).get("built")).items():
             built[trial.spec["task"], str(trial.spec.get("task_hash")), str(name)].add(str(digest))
     found += [
         f"{task}: {name} was built with {len(digests)} different hashes; kinds of processor "

@@ -19,7 +19,6 @@ _BAR_WIDTH = 170
 _MOST_FAILURES = 200
 #: No script, no request: whatever a record holds, the browser runs and fetches nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_FIGURE_SPACE, _POINT_SPACE = "\u2007", "\u2008"
 
 
 def page(board: Leaderboard, out: Path) -> str:
@@ -99,11 +98,16 @@ def _world(world: str, rows: Sequence[Row], board: Leaderboard) -> Markup:
     return element(
         "section",
         element("h2", world),
-        element("div", _table(world, rows), class_="scroll"),
+        _scrolling(_table(world, rows), f"Table of {world}"),
         element("ul", *notes, class_="marks") if notes else None,
         _curves(rows, board),
         id=_anchor(world),
     )
+
+
+def _scrolling(content: Markup, label: str) -> Markup:
+    """A table that scrolls sideways where it does not fit, by keyboard as well."""
+    return element("div", content, class_="scroll", role="region", tabindex=0, aria_label=label)
 
 
 def _table(world: str, rows: Sequence[Row]) -> Markup:
@@ -167,11 +171,11 @@ def _task_line(rows: Sequence[Row], width: int) -> Markup:
 
 
 def _row(
-    row: Row, axis: figures.Axis, score: str, written: Sequence[tuple[table.Column, str]]
+    row: Row, axis: figures.Axis, score: Markup, written: Sequence[tuple[table.Column, Markup]]
 ) -> Markup:
-    interval = table.score_parts(row)[1]
+    plain, interval = table.score_parts(row)
     signs = [element("abbr", mark.sign, title=mark.meaning) for mark in table.MARKS if mark.of(row)]
-    spoken = f"score {score.strip()}" + (f", 95% interval {interval}" if interval else "")
+    spoken = f"score {plain}" + (f", 95% interval {interval}" if interval else "")
     name = join(
         element("span", row.algorithm, class_="name"),
         element("span", row.variant, class_="variant") if row.variant else None,
@@ -190,7 +194,7 @@ def _row(
             element(
                 "td",
                 text,
-                class_=f"figure extra{'' if text.strip() else ' empty'}",
+                class_=f"figure extra{'' if text else ' empty'}",
                 data_label=column.title,
                 role="cell",
             )
@@ -207,16 +211,16 @@ def _breakable(track: str) -> Markup:
     return join(first, *(part for name in more for part in (element("wbr"), f"+{name}")))
 
 
-def _padded(texts: Sequence[str]) -> list[str]:
-    """Pads figures on the right with invisible digits, so that their points stand in line."""
-    tails = [len(text.partition(".")[2]) if _is_figure(text) else None for text in texts]
-    longest = max((tail for tail in tails if tail is not None), default=0)
-    return [
-        text
-        if tail is None or not longest
-        else text + (_POINT_SPACE if tail == 0 else "") + _FIGURE_SPACE * (longest - tail)
-        for text, tail in zip(texts, tails, strict=True)
-    ]
+def _padded(texts: Sequence[str]) -> list[Markup]:
+    """Ends figures with digits that do not show, so that their points stand in line."""
+    tails = [text[len(text.partition(".")[0]) :] for text in texts if _is_figure(text)]
+    longest = max(tails, key=len, default="")
+    found = []
+    for text in texts:
+        point = text.partition(".")[0]
+        missing = longest[len(text) - len(point) :] if _is_figure(text) else ""
+        found.append(join(text, element("span", missing, class_="pad") if missing else None))
+    return found
 
 
 def _is_figure(text: str) -> bool:
@@ -264,7 +268,10 @@ def _curve(row: Row, curves: Sequence[Curve], axis: figures.Axis) -> Markup:
 def _failures(board: Leaderboard, out: Path) -> Markup | None:
     if not board.failures:
         return None
-    heads = ("task", "algorithm", "seed", "error", "log")
+    heads = [
+        element("th", head, scope="col", class_="figure" if head == "seed" else None)
+        for head in ("task", "algorithm", "seed", "error", "log")
+    ]
     lines = [
         element(
             "tr",
@@ -281,15 +288,14 @@ def _failures(board: Leaderboard, out: Path) -> Markup | None:
         "section",
         element("h2", "Failed trials"),
         element("p", "Each counts as its task's low reference.", class_="quiet"),
-        element(
-            "div",
+        _scrolling(
             element(
                 "table",
-                element("thead", element("tr", *(element("th", h, scope="col") for h in heads))),
+                element("thead", element("tr", *heads)),
                 element("tbody", *lines),
                 class_="plain",
             ),
-            class_="scroll",
+            "Table of failed trials",
         ),
         element("p", f"and {more} more in leaderboard.json", class_="quiet") if more else None,
         id="failed",

@@ -77,8 +77,8 @@ class Record:
         return self.status == "failed"
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `record.json`."""
-        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+        """The content of `record.json`; it shares its values with the record."""
+        return {"schema": SCHEMA, **vars(self)}
 
     def sealed(self, curve: list[tuple[int, str, str, float]]) -> Record:
         """A copy with `content_hash` and `integrity` set.

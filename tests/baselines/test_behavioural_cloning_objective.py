@@ -12,7 +12,9 @@ from irlbench.baselines.objectives.behavioural_cloning import behavioural_clonin
 
 def test_the_loss_by_hand():
     log_pi = torch.log(torch.tensor([0.5, 0.25]))
-    assert behavioural_cloning_loss(log_pi, torch.ones(2)).item() == pytest.approx(1.5 * math.log(2))
+    assert behavioural_cloning_loss(log_pi, torch.ones(2)).item() == pytest.approx(
+        1.5 * math.log(2)
+    )
 
 
 def test_every_action_counts_the_same_whatever_the_length_of_its_sequence():

@@ -112,7 +112,9 @@ def test_subsampling_keeps_every_kth_step_of_each_episode():
 
 def test_samples_are_drawn_by_the_generator_given():
     made = learner(random_demonstrations())
-    drawn = [made.sample(16, np.random.default_rng(seed)).observations.tolist() for seed in (0, 0, 1)]
+    drawn = [
+        made.sample(16, np.random.default_rng(seed)).observations.tolist() for seed in (0, 0, 1)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(drawn[0]) == 16
 
@@ -127,7 +129,9 @@ def test_the_settings_do_something():
         {"gradient_clip": 1e-9},
     ):
         changed = LearnerSettings(**{**vars(SETTINGS), **changes})
-        assert not np.allclose(plain, clone(learner(demonstrations, changed), steps=20).log_probabilities)
+        assert not np.allclose(
+            plain, clone(learner(demonstrations, changed), steps=20).log_probabilities
+        )
 
 
 def test_the_step_size_decays_to_zero_along_a_cosine():

@@ -103,9 +103,7 @@ def test_failures_are_records_and_the_others_go_on(tmp_path: Path) -> None:
         "toy/dies": "ProcessDied",
         "toy/overspends": "BudgetExceeded",
     }
-    died = next(
-        r for r in Store(tmp_path / "out").records() if r.spec["algorithm"] == "toy/dies"
-    )
+    died = next(r for r in Store(tmp_path / "out").records() if r.spec["algorithm"] == "toy/dies")
     assert "signal 9" in died.error["message"]
     again = go(tmp_path / "out", *bad, "toy/good", seeds=1)
     assert (again.done, again.failed, again.reused) == (0, 4, 5)

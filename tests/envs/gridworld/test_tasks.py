@@ -25,7 +25,7 @@ from irlbench.randomness import EVALUATION_SEEDS
 from irlbench.registry import registry, why_not
 from irlbench.task import ProblemRequest, TaskOptions
 
-GOAL = 66
+GOAL = int(FOUR_ROOMS._model().rewards.argmax())
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_its_module_imports_nothing_heavy():
     code = (
         "import sys, irlbench.envs.gridworld.tasks as t; t.FOUR_ROOMS.hash;"
         "heavy = {'torch', 'scipy', 'minari', 'h5py', 'polars', 'stable_baselines3', 'safetensors'}"
-        "; sys.exit(', '.join(heavy & set(sys.modules)))"
+        "; sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -281,9 +281,7 @@ def test_survival_gains_nothing(home, judge):
 
 
 def test_an_optimal_policy_has_no_regret_and_the_expert_little(home, judge):
-    solver = SoftValueIteration.configure(
-        "gridworld", {"temperature": 0.0, "finite_horizon": True}
-    )
+    solver = SoftValueIteration.configure("gridworld", {"temperature": 0.0, "finite_horizon": True})
     given = FOUR_ROOMS.expert_problem(0, home)
     best = judge.evaluate(
         solver.solve(given, FOUR_ROOMS.true_reward(), Budget(), Run()), "test"

@@ -1,0 +1,267 @@
+"""Imported demonstrations: checked before anything learns, errors that name the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from irlbench.data.importing import import_demonstrations, imported, list_datasets
+from irlbench.data.minari_store import read_dataset, read_rewards
+from irlbench.errors import DataError, UnknownNameError, UsageError
+
+RECORDED = Path(__file__).parents[3] / "shared" / "data" / "mujoco-demos" / "Hopper-v4.npz"
+
+
+class ToyTask:
+    """What importing asks of a task: robot-like observations and actions."""
+
+    def __init__(self, task_id="control/toy-v0", actions=None, horizon=10):
+        self.id = task_id
+        self.info = SimpleNamespace(horizon=horizon)
+        self._actions = actions or spaces.Box(-1, 1, (2,), np.float32)
+
+    def spaces(self):
+        return spaces.Box(-np.inf, np.inf, (3,), np.float64), self._actions
+
+
+DISCRETE = ToyTask("control/discrete-v0", spaces.Discrete(2))
+
+
+def episode(i, steps=4, seed=0):
+    rng = np.random.default_rng([seed, i])
+    return {
+        f"observations_{i}": rng.normal(size=(steps + 1, 3)).astype(np.float32),
+        f"actions_{i}": rng.uniform(-1, 1, size=(steps, 2)).astype(np.float32),
+        f"rewards_{i}": np.full(steps, i + 1.0, dtype=np.float32),
+        f"terminations_{i}": np.arange(steps) == steps - 1,
+        f"truncations_{i}": np.zeros(steps, dtype=bool),
+    }
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Writes an archive of two good episodes, with changes to some fields."""
+
+    def write(changes=None, without=(), **extra):
+        fields = {**episode(0), **episode(1)}
+        for name, change in (changes or {}).items():
+            fields[name] = change(np.array(fields[name]))
+        for name in without:
+            del fields[name]
+        np.savez(tmp_path / "demos.npz", **fields, **extra)
+        return tmp_path / "demos.npz"
+
+    return write
+
+
+def put(row, value):
+    def change(array):
+        array[row] = value
+        return array
+
+    return change
+
+
+def _import(path, tmp_path, task=None, **options):
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    return import_demonstrations(path, task or ToyTask(), home=home, **{"name": "mine", **options})
+
+
+def test_good_episodes_are_stored(archive, tmp_path):
+    summary = _import(archive(), tmp_path)
+    folder, found = imported("control/toy-v0", "mine", tmp_path / "home")
+    assert found == summary
+    assert folder == tmp_path / "home" / "data" / "control" / "toy-v0" / "mine"
+    demonstrations = read_dataset(folder)
+    for i, stored in enumerate(demonstrations):
+        given = episode(i)
+        np.testing.assert_array_equal(stored.observations, given[f"observations_{i}"])
+        np.testing.assert_array_equal(stored.actions, given[f"actions_{i}"])
+        np.testing.assert_array_equal(stored.terminations, given[f"terminations_{i}"])
+        np.testing.assert_array_equal(stored.truncations, given[f"truncations_{i}"])
+        assert stored.observations.dtype == np.float64
+        assert stored.actions is not None and stored.actions.dtype == np.float32
+    # Four steps of reward 1, and of reward 2: returns 4 and 8.
+    assert summary.demonstrator["return"] == 6
+    assert summary.demonstrator["return_error"] == pytest.approx(2)
+    assert [list(r) for r in read_rewards(folder)] == [[1.0] * 4, [2.0] * 4]
+    assert "clipped" not in summary.recipe
+    assert summary.recipe["source"]["file"] == "demos.npz"
+
+
+NAN, INF = float("nan"), float("inf")
+BAD = {
+    "missing column": (
+        {"without": ["rewards_1"]},
+        "demos.npz, field 'rewards_1': is missing",
+    ),
+    "missing first episode": (
+        {"without": [name for name in episode(0)]},
+        "demos.npz, field 'observations_0': is missing",
+    ),
+    "no episodes": (
+        {"without": [*episode(0), *episode(1)], "x": np.zeros(3)},
+        "demos.npz: holds no episodes; expected fields observations_0",
+    ),
+    "an episode far away": (
+        {"actions_4000000000": np.zeros((4, 2))},
+        "field 'observations_2': is missing",
+    ),
+    "wrong observation shape": (
+        {"changes": {"observations_0": lambda a: a[:, :2]}},
+        "demos.npz, field 'observations_0': has shape (5, 2), expected (5, 3)",
+    ),
+    "one observation short": (
+        {"changes": {"observations_1": lambda a: a[:-1]}},
+        "field 'observations_1', row 4: has shape (4, 3), expected (5, 3) (for 4 steps and",
+    ),
+    "wrong action shape": (
+        {"changes": {"actions_0": lambda a: a[:, 0]}},
+        "field 'actions_0': has shape (4,), expected (4, 2)",
+    ),
+    "unequal lengths": (
+        {"changes": {"rewards_0": lambda a: a[:3]}},
+        "field 'rewards_0', row 3: has shape (3,), expected (4,)",
+    ),
+    "NaN observation": (
+        {"changes": {"observations_1": put((2, 1), NAN)}},
+        "demos.npz, field 'observations_1', row 2: holds nan (1 in all)",
+    ),
+    "infinite action": (
+        {"changes": {"actions_0": put((3, 0), INF)}},
+        "field 'actions_0', row 3: holds inf (1 in all)",
+    ),
+    "NaN reward": (
+        {"changes": {"rewards_0": put(slice(1, 3), NAN)}},
+        "field 'rewards_0', row 1: holds nan (2 in all)",
+    ),
+    "action out of range": (
+        {"changes": {"actions_1": lambda a: put((1, 0), 1.5)(put((3, 1), -7.25)(a))}},
+        "field 'actions_1', row 1: 2 of 8 action components lie outside [-1, 1]; the farthest is "
+        "-7.25 in row 3: --clip-actions clips them",
+    ),
+    "ends in the middle": (
+        {"changes": {"truncations_0": put(1, True)}},
+        "field 'truncations_0', row 1: the episode ends here, but has 4 steps",
+    ),
+    "a flag that is none": (
+        {"changes": {"terminations_0": lambda a: put(2, 3)(a.astype(int))}},
+        "field 'terminations_0', row 2: 3 is neither true nor false",
+    ),
+    "no steps": (
+        {"changes": {"actions_0": lambda a: a[:0]}},
+        "field 'actions_0': holds no steps",
+    ),
+    "objects": (
+        {"changes": {"rewards_0": lambda a: a.astype(object)}},
+        "field 'rewards_0': holds Python objects",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_episodes_are_refused_with_their_place(archive, tmp_path, case):
+    how, message = BAD[case]
+    with pytest.raises(DataError) as caught:
+        _import(archive(**how), tmp_path)
+    assert message in str(caught.value)
+    assert not (tmp_path / "home" / "data").exists()
+
+
+def test_an_episode_beyond_the_horizon_is_refused(archive, tmp_path):
+    with pytest.raises(DataError, match="field 'actions_0', row 3: has 4 steps.*end after 3"):
+        _import(archive(), tmp_path, ToyTask(horizon=3))
+
+
+def test_clipping_is_counted(archive, tmp_path):
+    path = archive({"actions_0": put((1, 1), 2.0), "actions_1": put((2, 0), -4.0)})
+    summary = _import(path, tmp_path, clip_actions=True)
+    assert summary.recipe["clipped"] == {"components": 2, "fraction": 2 / 16, "worst": -4.0}
+    stored = read_dataset(imported("control/toy-v0", "mine", tmp_path / "home")[0])
+    assert stored[0].actions is not None and stored[1].actions is not None
+    assert stored[0].actions[1, 1] == 1
+    assert stored[1].actions[2, 0] == -1
+
+
+def _discrete(tmp_path, actions):
+    fields = episode(0)
+    np.savez(tmp_path / "d.npz", **{**fields, "actions_0": actions})
+    return tmp_path / "d.npz"
+
+
+def test_discrete_actions(tmp_path):
+    summary = _import(_discrete(tmp_path, np.array([0, 1, 1, 0], dtype=np.int8)), tmp_path, DISCRETE)
+    assert summary.steps == 4
+    with pytest.raises(UsageError, match="--clip-actions: the actions .* are discrete"):
+        _import(_discrete(tmp_path, np.zeros(4, int)), tmp_path, DISCRETE, clip_actions=True)
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        (np.array([0, 1, 2, -9]), "row 2: 2 of 4 values lie outside 0 to 1; the farthest is -9"),
+        (np.zeros(4), "holds float64: discrete values are integers"),
+        (np.zeros((4, 1), dtype=int), r"has shape \(4, 1\), expected \(4,\)"),
+    ],
+)
+def test_bad_discrete_actions(tmp_path, actions, message):
+    with pytest.raises(DataError, match=message):
+        _import(_discrete(tmp_path, actions), tmp_path, DISCRETE)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "expert", "x" * 65, "a b"])
+def test_names_that_cannot_be_used(archive, tmp_path, name):
+    with pytest.raises(UsageError, match="--name"):
+        _import(archive(), tmp_path, name=name)
+
+
+def test_a_task_without_imports_says_so(archive, tmp_path):
+    task = ToyTask()
+    task.spaces = lambda: None  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(UsageError, match="control/toy-v0 takes no imported demonstrations"):
+        _import(archive(), tmp_path, task)
+
+
+def test_the_same_import_twice_is_one_and_another_is_refused(archive, tmp_path):
+    first = _import(archive(), tmp_path)
+    assert _import(archive(), tmp_path) == first
+    with pytest.raises(DataError, match="already stored"):
+        _import(archive({"rewards_0": lambda a: -a}), tmp_path)
+
+
+def test_what_there_is_is_listed_and_found_by_name(archive, tmp_path):
+    home = tmp_path / "home"
+    assert list_datasets(home) == []
+    with pytest.raises(UsageError, match="no imported demonstrations of control/toy-v0"):
+        imported("control/toy-v0", "mine", home)
+    _import(archive(), tmp_path)
+    _import(archive(), tmp_path, name="other")
+    _import(archive(), tmp_path, ToyTask("control/second-v0"))
+    listed = [(entry.task, entry.name, entry.kind) for entry in list_datasets(home)]
+    assert listed == [
+        ("control/second-v0", "mine", "imported"),
+        ("control/toy-v0", "mine", "imported"),
+        ("control/toy-v0", "other", "imported"),
+    ]
+    with pytest.raises(UnknownNameError, match="'mien'; did you mean 'mine'"):
+        imported("control/toy-v0", "mien", home)
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="the shared data sets are not here")
+def test_recorded_hopper_episodes(tmp_path):
+    from irlbench.registry import registry
+
+    hopper = registry().task("control/hopper")
+    with pytest.raises(DataError, match="'actions_0', row 0: 1306 of 3000 .* -5.0795 in row 590"):
+        _import(RECORDED, tmp_path, hopper)
+    with pytest.raises(DataError, match="'observations_0'.* expected"):
+        _import(RECORDED.with_name("HalfCheetah-v4.npz"), tmp_path, hopper, clip_actions=True)
+    summary = _import(RECORDED, tmp_path, hopper, clip_actions=True)
+    assert (summary.episodes, summary.steps) == (2, 2000)
+    assert summary.demonstrator["return"] == pytest.approx(3717.513, abs=1e-3)
+    assert summary.recipe["clipped"]["fraction"] == pytest.approx(0.437, abs=1e-3)

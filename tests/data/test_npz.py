@@ -1,0 +1,212 @@
+"""Archives from strangers: nothing is unpickled, and nothing is read that was not checked."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from numpy.lib import format as npy
+
+from irlbench.data.npz import NpzFile, numbered
+from irlbench.errors import DataError
+
+
+def _header(shape, descr="<f8", fortran=False) -> bytes:
+    stream = io.BytesIO()
+    npy.write_array_header_1_0(stream, {"descr": descr, "fortran_order": fortran, "shape": shape})
+    return stream.getvalue()
+
+
+def _archive(path, members, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _refused(path, message, field="a", **options):
+    with pytest.raises(DataError, match=message) as caught:
+        with NpzFile(path, **options) as archive:
+            archive.read(field)
+    assert path.name in str(caught.value)
+    assert str(path.parent) not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype=np.float32).reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(6, dtype=">i4"),
+        np.array([True, False]),
+        np.array(3.5),
+        np.zeros((0, 4)),
+    ],
+    ids=["float32", "Fortran", "big-endian", "bool", "scalar", "empty"],
+)
+def test_reads_what_numpy_writes(tmp_path, save, array):
+    save(tmp_path / "x.npz", a=array, b=np.zeros(1))
+    with NpzFile(tmp_path / "x.npz") as archive:
+        assert sorted(archive.fields) == ["a", "b"]
+        read = archive.read("a")
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+
+
+class _Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was opened",))
+
+
+@pytest.mark.parametrize("name", ["x.pkl", "x.npz"])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_pickle_is_refused_whatever_it_is_called(tmp_path, name, protocol):
+    path = tmp_path / name
+    path.write_bytes(pickle.dumps(_Bomb(), protocol=protocol))
+    _refused(path, "is a pickle")
+
+
+def test_an_old_pickle_is_refused_by_its_extension(tmp_path):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps(_Bomb(), protocol=0))
+    _refused(path, r"ends in '\.pkl'.*numpy\.savez")
+
+
+def test_an_array_of_objects_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.array([_Bomb()], dtype=object), allow_pickle=True)
+    error = _refused(tmp_path / "x.npz", "holds Python objects")
+    assert error.field == "a"
+
+
+def test_a_pickle_inside_the_archive_is_refused(tmp_path):
+    path = _archive(tmp_path / "x.npz", {"a.npy": pickle.dumps(_Bomb())})
+    assert _refused(path, "is a pickle").field == "a"
+
+
+@pytest.mark.parametrize("dtype", ["U5", "S5", "c16", "M8[s]", [("x", "f4")]])
+def test_other_types_are_refused(tmp_path, dtype):
+    np.savez(tmp_path / "x.npz", a=np.zeros(2, dtype=dtype))
+    _refused(tmp_path / "x.npz", "numbers or booleans are needed")
+
+
+def _peak(function):
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2**40,), "claims 8192 GiB.*may have 2 GiB"),
+        ((2**62, 2**62), "claims .*may have 2 GiB"),
+        ((2**28 + 1,), "claims 2 GiB.*may have 2 GiB"),
+        ((2**24,), r"claims 128 MiB \(float64, shape \(16777216,\)\), but holds 80 bytes"),
+        ((9,), r"claims 72 bytes \(float64, shape \(9,\)\), but holds 80 bytes"),
+    ],
+)
+def test_a_header_that_claims_what_is_not_there_is_refused_before_reading(tmp_path, shape, message):
+    path = _archive(tmp_path / "x.npz", {"a.npy": _header(shape) + bytes(80)})
+    assert _peak(lambda: _refused(path, message)) < 2**20
+
+
+def test_a_negative_shape_is_refused(tmp_path):
+    path = _archive(tmp_path / "x.npz", {"a.npy": _header((-1, -8)) + bytes(64)})
+    _refused(path, r"claims the shape \(-1, -8\)")
+
+
+def test_a_huge_header_is_refused(tmp_path):
+    text = b"{'descr': '<f8', 'fortran_order': False, 'shape': (" + b"1," * 10**6 + b")}"
+    magic = b"\x93NUMPY\x02\x00" + struct.pack("<I", len(text))
+    path = _archive(tmp_path / "x.npz", {"a.npy": magic + text})
+    _refused(path, "holds no NumPy array")
+
+
+def test_a_decompression_bomb_is_refused_before_it_expands(tmp_path):
+    size = 32 * 2**20
+    path = _archive(tmp_path / "x.npz", {"a.npy": _header((size // 8,)) + bytes(size)})
+    assert path.stat().st_size < 2**16
+    assert _peak(lambda: _refused(path, "decompression bomb")) < 2**20
+
+
+def test_the_cap_is_over_all_fields(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.zeros(100), b=np.zeros(100))
+    with NpzFile(tmp_path / "x.npz", max_bytes=1000) as archive:
+        archive.read("a")
+        with pytest.raises(DataError, match="field 'b': claims 800 bytes.*may have 1000 bytes"):
+            archive.read("b")
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_archive_is_refused(tmp_path, kept):
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.random.default_rng(0).normal(size=1000))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    _refused(path, "truncated")
+
+
+def test_a_member_whose_bytes_changed_is_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.random.default_rng(0).normal(size=1000))
+    content = bytearray(path.read_bytes())
+    content[4000] ^= 0xFF
+    path.write_bytes(bytes(content))
+    assert _refused(path, "damaged").field == "a"
+
+
+def test_an_encrypted_member_is_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.zeros(3))
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(content))
+    assert _refused(path, "is encrypted").field == "a"
+
+
+def test_a_field_that_is_there_twice_is_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    with pytest.warns(UserWarning, match="Duplicate"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for value in (1.0, 2.0):
+                archive.writestr("a.npy", _header((1,)) + struct.pack("<d", value))
+    _refused(path, "is there twice")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.npz", b"", "is empty"),
+        ("x.npz", b"observations,actions\n", "is no .npz archive"),
+        ("x.csv", b"observations,actions\n", r"ends in '\.csv'"),
+        ("x", b"something", "ends in 'nothing'"),
+        ("x.npz", _header((1,)) + bytes(8), "is a single array"),
+        ("x.zip", b"PK\x03\x04", r"ends in '\.zip'"),
+        ("x.npz", b"PK\x03\x04" + bytes(50), "truncated or no archive"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    _refused(tmp_path / name, message)
+
+
+def test_a_missing_file_and_a_missing_field_are_named(tmp_path):
+    _refused(tmp_path / "x.npz", "cannot be read: No such file")
+    np.savez(tmp_path / "x.npz", b=np.zeros(1))
+    assert _refused(tmp_path / "x.npz", "field 'a': is missing").field == "a"
+
+
+def test_numbered_takes_plain_numbers_only():
+    fields = ["obs_0", "obs_1", "obs_01", "obs_x", "obs_-1", "act_2", "obs_²", "obs"]
+    assert numbered(fields, "obs") == {0, 1}
