@@ -124,8 +124,8 @@ class HiddenRewardVectorEnv(VectorEnv[Any, Any, Any]):
             nonlocal seeded
             if given is None and not seeded:
                 given = seed
-            if isinstance(given, np.integer):
-                given = int(given)  # Gymnasium takes Python's integers only
+            if isinstance(given, int | np.integer):
+                given = int(given)  # Gymnasium takes no integers of NumPy's
             seeded = True
             _check_seeds(given, inner.num_envs)
             mask = (options or {}).get("reset_mask")
@@ -143,7 +143,10 @@ class HiddenRewardVectorEnv(VectorEnv[Any, Any, Any]):
             zeros = np.zeros(self.num_envs, dtype=np.float64)
             return observations, zeros, terminations, truncations, _cut(info, allowed)
 
-        self._reset, self._step, self._close = reset, step, inner.close
+        def close() -> None:  # a bound method would lead to the environment it is bound to
+            inner.close()
+
+        self._reset, self._step, self._close = reset, step, close
 
     def reset(
         self,

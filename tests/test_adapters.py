@@ -7,7 +7,7 @@ from functools import partial
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv, CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -75,14 +75,14 @@ def test_every_step_of_native_cartpole_is_a_true_transition():
     reward = _Recorder()
     env = GymnasiumVecEnv(CartPoleBatch(num_envs=ROWS, max_episode_steps=LIMIT), reward)
     trace = _play(env)
-    single = gymnasium.make("CartPole-v1").unwrapped
+    single = CartPoleEnv()
     ended = 0
     for (observation, action, following, terminated), (shown, rewards, dones, _) in zip(
         reward.calls, trace[1:], strict=True
     ):
         for i in range(ROWS):
             single.reset()
-            single.state = observation[i].astype(np.float64)
+            single.state = tuple(observation[i].astype(np.float64))
             wanted, _, wanted_end, _, _ = single.step(int(action[i]))
             np.testing.assert_allclose(following[i], wanted, atol=1e-5)
             assert bool(terminated[i]) == wanted_end
@@ -91,8 +91,6 @@ def test_every_step_of_native_cartpole_is_a_true_transition():
         first = np.abs(shown[dones]) <= 0.05
         assert first.all(), "after an end comes the first observation of a new episode"
     assert ended > 10
-    for (_, _, _, _), (now, _, _, _) in zip(reward.calls[:-1], reward.calls[1:], strict=True):
-        assert now.shape == (ROWS, 4)
 
 
 def test_every_billed_step_is_a_transition():
@@ -110,8 +108,7 @@ def test_a_batch_that_cannot_reset_single_rows_is_refused():
     env = GymnasiumVecEnv(CartPoleVectorEnv(num_envs=ROWS, max_episode_steps=500))
     env.reset()
     with pytest.raises(TypeError, match="restarts every row"):
-        for i in range(100):
-            env.step(np.array([0, 1, i % 2]))
+        _ = [env.step(np.array([0, 1, i % 2])) for i in range(100)]
 
 
 def test_a_seed_is_used_once():

@@ -82,7 +82,7 @@ class TabularLearner(Learner):
 
     def policy(self) -> TablePolicy:
         """See `Learner.policy`."""
-        return TablePolicy(self.logits.detach().cpu().numpy().copy())
+        return TablePolicy(self.logits.detach().cpu().numpy())
 
     def _tensor(self, values: NDArray[np.int64]) -> Tensor:
         return torch.as_tensor(values.copy(), dtype=torch.int64, device=self.logits.device)

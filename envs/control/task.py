@@ -98,8 +98,13 @@ class ControlTask(Task):
         self.refuse(options, "demos")
         if options.demos is not None:
             _, summary = imported(self.id, options.demos, home)
-            anchors = {"demonstrator": dict(summary.demonstrator)}
-            return Prepared(given={"demonstrations": summary.content_hash}, anchors=anchors)
+            demonstrator = dict(summary.demonstrator)
+            if "clipped" in summary.recipe:
+                demonstrator["clipped_fraction"] = summary.recipe["clipped"]["fraction"]
+            return Prepared(
+                given={"demonstrations": summary.content_hash},
+                anchors={"demonstrator": demonstrator},
+            )
         _, summary = ensure_dataset(home, self._dataset, self._recipe, self._record)
         return Prepared(built={"demonstrations": summary.content_hash})
 

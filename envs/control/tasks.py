@@ -12,6 +12,7 @@ _SCORES = (
     Score("return", "undiscounted return per episode"),
     Score("length", "steps per episode"),
 )
+_PRELOAD = ("torch", "h5py", "stable_baselines3", "irlbench.envs.control.environments")
 _SUPPLIES = frozenset({"demonstrations", "interaction", "expert_policy"})
 
 
@@ -49,6 +50,9 @@ CARTPOLE = _task(
     recorded={"count": 50, "deterministic": True, "version": 1},
     demonstrations=1,
     budget=Budget(steps=50_000),
+    preload=_PRELOAD,
+    note="behavioural cloning and survival reach the expert here: it tells whether an "
+    "implementation works, not which is better",
 )
 
 HOPPER = _task(
@@ -66,4 +70,5 @@ HOPPER = _task(
     recorded={"count": 50, "deterministic": True, "version": 1},
     demonstrations=10,
     budget=Budget(steps=100_000),
+    preload=(*_PRELOAD, "mujoco", "gymnasium.envs.mujoco.hopper_v5", "scipy.special"),
 )

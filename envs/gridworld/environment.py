@@ -7,7 +7,7 @@ is the single environment reset with s + i, step for step, through every autores
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -39,7 +39,10 @@ class GridworldEnv(gymnasium.Env[np.int64, np.int64]):
         render_mode: "ansi", "rgb_array" or None.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}
+    metadata: dict[str, Any] = {  # noqa: RUF012 - declared so by the base class
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 8,
+    }
 
     def __init__(self, layout: str, slip: float, render_mode: str | None = None) -> None:
         self.model = gridworld_model(layout, slip)
@@ -87,7 +90,7 @@ class GridworldEnv(gymnasium.Env[np.int64, np.int64]):
         self._state = self._successors[self._state][int(action)][turn]
         return np.int64(self._state), reward, False, False, {}
 
-    def render(self) -> Frame | None:  # type: ignore[override]
+    def render(self) -> Frame | None:
         """The map with the agent on it: text, or an image uint8 `[height, width, 3]`."""
         if self.render_mode is None or self._state is None:
             return None
@@ -117,7 +120,7 @@ class GridworldVectorEnv(VectorEnv[NDArray[np.int64], NDArray[np.int64], NDArray
         render_mode: "ansi", "rgb_array" or None.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012 - declared so by the base class
         "render_modes": ["ansi", "rgb_array"],
         "render_fps": 8,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
@@ -155,7 +158,7 @@ class GridworldVectorEnv(VectorEnv[NDArray[np.int64], NDArray[np.int64], NDArray
     def reset(
         self,
         *,
-        seed: int | Sequence[int | None] | None = None,  # type: ignore[override]
+        seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[np.int64], dict[str, Any]]:
         """Begins episodes in cells drawn uniformly.

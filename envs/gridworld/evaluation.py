@@ -74,7 +74,7 @@ def action_probabilities(
         says), or has no log-probability.
 
     Raises:
-        ValueError: If the policy is a table of another shape.
+        ValueError: If the policy is one of other states or actions.
     """
     if isinstance(policy, TimeDependentTablePolicy):
         _require_shape(policy.probabilities[0], states, actions)
@@ -90,6 +90,7 @@ def action_probabilities(
         except NotImplementedError:
             return None
         table = np.exp(flat).reshape(states, actions)
+        _require_shape(table, states, actions)
     else:
         return None
     return np.broadcast_to(table, (horizon, *table.shape))
@@ -100,6 +101,11 @@ def _require_shape(table: NDArray[np.float64], states: int, actions: int) -> Non
         raise ValueError(
             f"a policy of {states} states and {actions} actions is judged here, "
             f"got a table of shape {table.shape}"
+        )
+    total = float(table[0].sum())
+    if abs(total - 1.0) > 1e-5:
+        raise ValueError(
+            f"a policy of {actions} actions is judged here, whose probabilities sum to {total:.6g}"
         )
 
 
@@ -115,15 +121,14 @@ def state_distributions(
     Yields:
         H times the probability of being in each state, the episode not over, float64 `[S]`.
     """
-    alive = ~dynamics.terminal
+    alive = np.where(dynamics.terminal, 0.0, 1.0)
     distribution = dynamics.initial * alive
     for table in probabilities:
         yield distribution
         flow = (distribution[:, None] * table)[:, :, None] * dynamics.probabilities
-        arrived = np.bincount(
+        distribution = alive * np.bincount(
             dynamics.successors.ravel(), weights=flow.ravel(), minlength=dynamics.states
         )
-        distribution = arrived * alive
 
 
 def optimal_return(dynamics: TabularDynamics, rewards: NDArray[np.float64]) -> float:

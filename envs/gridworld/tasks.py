@@ -47,6 +47,14 @@ _SCORES = (
         higher_is_better=False,
     ),
 )
+_PROTOCOL: Mapping[str, Any] = {
+    "scores": "exact where the policy's distribution is known, else sampled",
+    "action_mode": "sample",
+    "test_episodes": 100,
+    "test_seed": EVALUATION_SEEDS,
+    "validation_episodes": 50,
+    "validation_seed": EVALUATION_SEEDS + 10**6,
+}
 
 
 class GridworldTask(Task):
@@ -96,14 +104,7 @@ class GridworldTask(Task):
             low="random",
             high="expert",
             references=frozen["references"],
-            protocol={
-                "scores": "exact where the policy's distribution is known, else sampled",
-                "action_mode": "sample",
-                "test_episodes": 100,
-                "test_seed": EVALUATION_SEEDS,
-                "validation_episodes": 50,
-                "validation_seed": EVALUATION_SEEDS + 10**6,
-            },
+            protocol=_PROTOCOL,
             recipe={
                 "version": 1,
                 "layout": hashlib.sha256(self._layout.encode()).hexdigest(),
@@ -120,7 +121,8 @@ class GridworldTask(Task):
             },
             demonstrations=demonstrations,
             budget=budget,
-            preload=("h5py", "torch"),
+            # torch's optimisers import torch._dynamo when the first is made; it takes a second.
+            preload=("h5py", "torch", "torch._dynamo"),
         )
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:

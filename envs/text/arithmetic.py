@@ -171,9 +171,7 @@ def split_of(task: Sum) -> str:
     return "validation" if tenth < _TEST_TENTHS + _VALIDATION_TENTHS else "train"
 
 
-def draw_sums(
-    split: str, count: int, seed: int, *, digits: tuple[int, int] = DIGITS
-) -> list[Sum]:
+def draw_sums(split: str, count: int, seed: int, *, digits: tuple[int, int] = DIGITS) -> list[Sum]:
     """Draws distinct sums of one split.
 
     The number of digits of each operand is drawn first, then the operand; so short operands are

@@ -29,7 +29,7 @@ from irlbench.envs.text.tokenizer import BOS, EOS, ByteTokenizer
 #: Raised whenever the same seed gives other text.
 VERSION = 1
 #: Probability that the hasty author forgets a carry, and that it miscounts a line by one.
-FORGETS_CARRY, MISCOUNTS = 0.45, 0.08
+FORGETS_CARRY, MISCOUNTS = 0.5, 0.1
 
 
 def careful(task: Sum, generator: Generator) -> str:
@@ -71,16 +71,15 @@ def vague(task: Sum, generator: Generator) -> str:
 
 #: Authors and how much each of them writes.
 AUTHORS: dict[Callable[[Sum, Generator], str], float] = {
-    careful: 0.3,
+    careful: 0.22,
     hasty: 0.5,
-    direct: 0.1,
-    vague: 0.1,
+    direct: 0.13,
+    vague: 0.15,
 }
 #: Digits of an operand, and how often it has so many.
 OPERAND_DIGITS = {2: 0.3, 3: 0.45, 4: 0.25}
 #: Share of documents that are no sums.
 OTHER_TEXT = 0.04
-
 
 
 def describe() -> dict[str, Any]:

@@ -58,7 +58,11 @@ def demonstrations(
     kept = tuple(e for e in episodes if len(e) <= horizon)
     if not kept:
         raise DataError(f"none of {len(episodes)} solutions of {name} fits {horizon} tokens")
-    provenance = {"name": name, "episodes": len(kept), "longer_than_horizon": len(items) - len(kept)}
+    provenance = {
+        "name": name,
+        "episodes": len(kept),
+        "longer_than_horizon": len(items) - len(kept),
+    }
     return Demonstrations(kept, provenance)
 
 

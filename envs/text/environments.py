@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from irlbench.envs.text import arithmetic, gsm8k
-from irlbench.envs.text.token_mdp import TokenEnv, TokenMDP, Tokenizer, TokenVectorEnv
+from irlbench.envs.text.token_mdp import TokenEnv, Tokenizer, TokenMDP, TokenVectorEnv
 from irlbench.envs.text.tokenizer import ByteTokenizer
 
 #: Most tokens of a completion. The longest solution of a four-digit sum has 48 byte tokens.
@@ -19,7 +19,9 @@ ARITHMETIC_PROMPTS = 1024
 
 
 def arithmetic_mdp(
-    sums: list[arithmetic.Sum], tokenizer: Tokenizer | None = None, horizon: int = ARITHMETIC_HORIZON
+    sums: list[arithmetic.Sum],
+    tokenizer: Tokenizer | None = None,
+    horizon: int = ARITHMETIC_HORIZON,
 ) -> TokenMDP:
     """Sums as a token-level MDP: reward 1 for the right final answer, else 0.
 

@@ -63,9 +63,7 @@ def roll_out(
     rewards, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
     reasons, completions = [""] * count, [""] * count
     for prompts in _batches(mdp):
-        env = TokenVectorEnv(
-            len(prompts), mdp, autoreset_mode=AutoresetMode.DISABLED, copy=False
-        )
+        env = TokenVectorEnv(len(prompts), mdp, autoreset_mode=AutoresetMode.DISABLED, copy=False)
         observations, _ = env.reset(seed=0, options={"prompt_index": prompts})
         generator = RowGenerator(first_seed + prompts, stream=_POLICY_STREAM)
         state, ended = None, np.zeros(len(prompts), dtype=bool)
@@ -78,8 +76,8 @@ def roll_out(
             for row in np.flatnonzero(terminations):
                 reasons[prompts[row]] = info["finish_reason"][row]
             ended |= terminations
-        for row, prompt in enumerate(prompts):
-            written = env.completion_ids(row)
+        for place, prompt in enumerate(prompts.tolist()):
+            written = env.completion_ids(place)
             lengths[prompt], completions[prompt] = len(written), mdp.completion(written)
     return Rollouts(rewards, lengths, reasons, completions)
 
@@ -115,7 +113,7 @@ def demonstration_nll(policy: Policy, episodes: Sequence[TokenEpisode]) -> float
         scores = policy.score(episodes)
     except NotImplementedError:
         return None
-    return -float(np.concatenate(scores).mean())
+    return float(-np.concatenate(scores).mean() + 0.0)  # no negative zero
 
 
 class TextEvaluator(Evaluator):

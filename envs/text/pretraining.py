@@ -18,9 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from irlbench.errors import UsageError
 from irlbench.envs.text import corpus
 from irlbench.envs.text.tokenizer import BOS, EOS, PAD, VOCABULARY, write_tokenizer
+from irlbench.errors import UsageError
 
 #: Called with the step, how many there are, and scalars by name.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -55,10 +55,10 @@ class Schedule:
         gradient_clip: Largest norm of a gradient.
     """
 
-    steps: int = 700
-    rows: int = 16
+    steps: int = 2000
+    rows: int = 8
     length: int = 256
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.1
     gradient_clip: float = 1.0

@@ -11,7 +11,7 @@ from typing import Any
 from irlbench.envs.text import arithmetic, gsm8k
 from irlbench.envs.text.demonstrator import Solved
 from irlbench.envs.text.environments import arithmetic_mdp, gsm8k_mdp
-from irlbench.envs.text.token_mdp import TokenMDP, Tokenizer
+from irlbench.envs.text.token_mdp import Tokenizer, TokenMDP
 from irlbench.serialisation import sha256_file
 
 #: Sums that demonstrations are drawn from, and that interaction begins with.

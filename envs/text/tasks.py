@@ -61,7 +61,9 @@ class TextTask(Task):
         self.refuse(options, "model", *(["data"] if self.info.needs_data else []))
         source = self._source(options)
         model = language_model(options.model, fetch=True)
-        items = [item for s in ("train", "validation", "test", "longer") for item in source.items(s)]
+        items = [
+            item for s in ("train", "validation", "test", "longer") for item in source.items(s)
+        ]
         given = source.hashes()
         if options.model is not None:
             model.require_context(source.mdp(items, model.tokenizer).width)

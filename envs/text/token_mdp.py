@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -301,14 +301,14 @@ class TokenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         return self._tokens[row, : self._prompt_lengths[row]].copy()
 
     def _observe(self) -> Observation:
-        shown = {
-            "tokens": self._tokens,
+        # In the order of the space, which a Dict space sorts by name.
+        shown: dict[str, NDArray[Any]] = {
+            "action_mask": self._mask,
             "length": self._lengths,
             "prompt_length": self._prompt_lengths,
-            "action_mask": self._mask,
+            "tokens": self._tokens,
         }
-        ordered = {name: shown[name] for name in self.single_observation_space.spaces}
-        return {k: v.copy() for k, v in ordered.items()} if self._copy else ordered
+        return {k: v.copy() for k, v in shown.items()} if self._copy else shown
 
 
 class TokenEnv(gymnasium.Env[Observation, np.int64]):
@@ -319,7 +319,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         render_mode: None, or "ansi": `render` gives prompt, completion and reward as text.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium has it
 
     def __init__(self, mdp: TokenMDP, *, render_mode: str | None = None) -> None:
         if render_mode not in (None, "ansi"):
@@ -346,9 +346,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         observations, _ = self._batch.reset(seed=seed, options=options)
         return self._row(observations), {}
 
-    def step(
-        self, action: np.int64 | int
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Appends a token.
 
         Args:
@@ -367,7 +365,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
     def _row(self, observations: Observation) -> Observation:
         return {k: v[0] for k, v in observations.items()}
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Prompt, completion and reward as text, where `render_mode` is "ansi"."""
         if self.render_mode is None:
             return None

@@ -68,6 +68,7 @@ def root(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
+    """A benchmark for inverse reinforcement learning and imitation: gridworlds, control, text."""
     _help_if_alone(context)
 
 

@@ -80,7 +80,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _algorithm_tables(file: str, value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         raise DataError(
-            'holds tables of hyperparameters ([algorithms.bc]); to choose algorithms, write '
+            "holds tables of hyperparameters ([algorithms.bc]); to choose algorithms, write "
             'select = ["bc"]',
             file=file,
             field="algorithms",
@@ -133,7 +133,11 @@ def _whole(value: Any) -> int:
 
 
 def _positive(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not 0 < value < float("inf")
+    ):
         raise TypeError(f"must be a positive number, got {value!r}")
     return float(value)
 

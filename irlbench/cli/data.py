@@ -30,7 +30,9 @@ def list_command(verbose: Verbose = False, quiet: Quiet = False) -> None:
     found = list_datasets(folder)
     if not found:
         say(f"no demonstrations in {folder} yet")
-        hint("tasks build theirs when they first run; `irlbench data import --help` says how to add")
+        hint(
+            "tasks build theirs when they first run; `irlbench data import --help` says how to add"
+        )
         return
     rows = []
     for entry in found:

@@ -104,9 +104,7 @@ def evaluate(
 
     found = registry().task(task)
     cache = home()
-    judged = (
-        experts.shipped_expert(found, cache) if policy is None else experts.read_policy(policy)
-    )
+    judged = experts.shipped_expert(found, cache) if policy is None else experts.read_policy(policy)
     name = "expert" if policy is None else shown_path(policy)
     _show(found, {f"{name}, now": experts.measure(found, judged, cache)})
 

@@ -1,22 +1,19 @@
-"""`irlbench list`: what is registered, from declared metadata alone."""
+"""`irlbench list`: what is registered, in tables or as JSON."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from irlbench.algorithm import TRACKS, WORLDS, Algorithm, Configurable, Solver
+from irlbench.algorithm import TRACKS, WORLDS
+from irlbench.cli.catalogue import GROUPS, Kind, catalogue, describe
 from irlbench.cli.options import Plugins, Verbose, starting
-from irlbench.cli.output import complain, heading, hint, say, table
+from irlbench.cli.output import heading, hint, say, table
 from irlbench.errors import UnknownNameError, UsageError
-from irlbench.registry import Group, registry, why_not
-from irlbench.suite import Suite
-from irlbench.task import Task
+from irlbench.registry import registry
 
 EXAMPLES = """
 irlbench list matrix
@@ -25,16 +22,6 @@ irlbench list algorithms bc
 
 irlbench list --json
 """
-
-
-class Kind(StrEnum):
-    """What can be listed."""
-
-    TASKS = "tasks"
-    ALGORITHMS = "algorithms"
-    SOLVERS = "solvers"
-    SUITES = "suites"
-    MATRIX = "matrix"
 
 
 def list_command(
@@ -68,7 +55,7 @@ def list_command(
     if name is not None:
         if kind is None or kind is Kind.MATRIX:
             raise UsageError("a name goes with tasks, algorithms, solvers or suites")
-        entry = describe(kind, registry().get(_GROUPS[kind], name))
+        entry = describe(kind, registry().get(GROUPS[kind], name))
         if as_json:
             _say_json(entry)
         else:
@@ -83,149 +70,6 @@ def list_command(
         _TABLES[kind](found[kind.value])
 
 
-_GROUPS: Mapping[Kind, Group] = {
-    Kind.TASKS: "tasks",
-    Kind.ALGORITHMS: "algorithms",
-    Kind.SOLVERS: "solvers",
-    Kind.SUITES: "suites",
-}
-
-
-def loaded(group: Group) -> list[Any]:
-    """Everything of a group, in order of name; what cannot be imported is named on stderr."""
-    found = []
-    for name in registry().names(group):
-        try:
-            found.append(registry().get(group, name))
-        except Exception as error:  # somebody's package must not take the list down
-            complain(f"{group[:-1]} {name!r} cannot be loaded: {type(error).__name__}: {error}")
-    return found
-
-
-def catalogue(kinds: Sequence[Kind]) -> dict[str, list[Any]]:
-    """What everything of these kinds declares, as JSON values, by kind."""
-    wanted = {_GROUPS[kind] for kind in kinds if kind is not Kind.MATRIX}
-    if Kind.MATRIX in kinds:
-        wanted |= {"algorithms", "tasks"}
-    things = {group: loaded(group) for group in sorted(wanted)}
-    return {
-        kind.value: matrix(things["algorithms"], things["tasks"])
-        if kind is Kind.MATRIX
-        else [describe(kind, thing) for thing in things[_GROUPS[kind]]]
-        for kind in kinds
-    }
-
-
-def describe(kind: Kind, thing: Any) -> dict[str, Any]:
-    """What one of them declares, as JSON values."""
-    if kind is Kind.TASKS:
-        return _task(thing)
-    if kind is Kind.SUITES:
-        return _suite(thing)
-    return _configurable(thing)
-
-
-def _task(task: Task) -> dict[str, Any]:
-    info = task.info
-    return {
-        "id": info.id,
-        "world": info.world,
-        "summary": info.summary,
-        "note": info.note,
-        "needs_data": info.needs_data,
-        "environment": info.environment,
-        "actions": info.actions,
-        "horizon": info.horizon,
-        "discount": info.discount,
-        "demonstrations": info.demonstrations,
-        "budget": dataclasses.asdict(info.budget),
-        "supplies": sorted(info.supplies),
-        "scores": [dataclasses.asdict(score) for score in info.scores],
-        "primary": info.primary.name,
-        "low": info.low,
-        "high": info.high,
-        "references": {name: dict(scores) for name, scores in info.references.items()},
-        "protocol": dict(info.protocol),
-        "hash": task.hash,
-    }
-
-
-def _configurable(thing: type[Algorithm] | type[Solver]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "id": thing.id,
-        "version": thing.version,
-        "summary": thing.summary,
-        "worlds": list(thing.worlds),
-        "actions": list(thing.actions),
-    }
-    if issubclass(thing, Algorithm):
-        found["paper"] = thing.paper
-        found["tracks"] = list(thing.tracks)
-        found["needs"] = {world: sorted(thing.needs_for(world)) for world in thing.worlds}
-        found["resumable"] = thing.resumable
-    else:
-        found["needs"] = sorted(thing.needs)
-    found["hyperparameters"] = _hyperparameters(thing)
-    return found
-
-
-def _hyperparameters(thing: type[Configurable]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": field.name,
-            "type": str(field.type),
-            "default": _plain(field.default),
-            "worlds": {
-                world: _plain(changed[field.name])
-                for world, changed in thing.defaults.items()
-                if field.name in changed
-            },
-            "help": field.metadata.get("help", ""),
-        }
-        for field in dataclasses.fields(thing.Config)
-    ]
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _suite(suite: Suite) -> dict[str, Any]:
-    return {
-        "name": suite.name,
-        "summary": suite.summary,
-        "seeds": list(suite.seeds),
-        "entries": [
-            {
-                "task": entry.task,
-                "algorithms": list(entry.algorithms),
-                "settings": {key: _plain(value) for key, value in entry.settings.items()},
-                "budget": dict(entry.budget),
-            }
-            for entry in suite.entries
-        ],
-    }
-
-
-def matrix(
-    algorithms: Sequence[type[Algorithm]], tasks: Sequence[Task]
-) -> list[dict[str, Any]]:
-    """Every pair of algorithm and task: whether it runs, and why not. Runs nothing."""
-    pairs = []
-    for algorithm in algorithms:
-        for task in tasks:
-            reason = why_not(algorithm, task)
-            pairs.append(
-                {
-                    "algorithm": algorithm.id,
-                    "task": task.id,
-                    "runs": reason is None,
-                    "reason": reason,
-                }
-            )
-    return pairs
-
-
 def _say_json(value: Any) -> None:
     say(json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -233,13 +77,17 @@ def _say_json(value: Any) -> None:
 def _show_all(found: Mapping[str, list[Any]]) -> None:
     for kind in (Kind.SUITES, Kind.TASKS, Kind.ALGORITHMS, Kind.SOLVERS):
         heading(kind.value)
-        table([[entry.get("id") or entry["name"], entry["summary"]] for entry in found[kind.value]])
+        table([[entry.get("id") or entry["name"], _line(entry)] for entry in found[kind.value]])
         say()
     runs = sum(pair["runs"] for pair in found["matrix"])
     hint(
         f"{runs} of {len(found['matrix'])} pairs of algorithm and task can run: "
         "`irlbench list matrix`; more of each: `irlbench list tasks`, `irlbench list algorithms bc`"
     )
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    return f"{entry['summary']} (needs --data)" if entry.get("needs_data") else entry["summary"]
 
 
 def _show_tasks(tasks: list[dict[str, Any]]) -> None:

@@ -78,7 +78,10 @@ def table(
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         last = textwrap.wrap(row[-1], room) if room and len(row[-1]) > room else [cells[-1]]
-        lines = ["  ".join([*cells[:-1], last[0]]), *(" " * (indent - 2) + part for part in last[1:])]
+        lines = [
+            "  ".join([*cells[:-1], last[0]]),
+            *(" " * (indent - 2) + part for part in last[1:]),
+        ]
         style = ("\x1b[2m", "\x1b[0m") if header and index == 0 and _coloured() else ("", "")
         for line in lines:
             say(f"  {style[0]}{line.rstrip()}{style[1]}")

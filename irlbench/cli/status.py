@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def status(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="What `irlbench run` wrote to.", show_default=False)
+        Path,
+        typer.Argument(metavar="DIR", help="What `irlbench run` wrote to.", show_default=False),
     ],
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -35,14 +36,16 @@ def status(
             damaged.append((trial, str(error)))
     where = shown_path(folder)
     failed = [record for record in records if record.failed]
-    say(f"{where}: {count(len(records) - len(failed), 'trial')} done, {len(failed)} failed")
+    told = f"{where}: {count(len(records) - len(failed), 'trial')} done, {len(failed)} failed"
+    begun = sum(1 for _ in store.working.iterdir()) if store.working.is_dir() else 0
+    say(f"{told}, {begun} begun and not finished" if begun else told)
     if records:
         say()
         _show_cells(records)
     for record in failed:
         _show_failure(record, where)
-    for trial, error in damaged:
-        complain(f"trial {trial[:12]} cannot be used: {error}")
+    for trial, reason in damaged:
+        complain(f"trial {trial[:12]} cannot be used: {reason}")
     if records:
         hint(f"\nnext: irlbench report {where}")
     if damaged:
@@ -50,14 +53,13 @@ def status(
 
 
 def _show_cells(records: list[Record]) -> None:
-    cells: dict[tuple[str, ...], list[Record]] = {}
+    cells: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         spec = record.spec
         key = (str(spec["task"]), str(spec["algorithm"]), _variant(spec))
         cells.setdefault(key, []).append(record)
     rows = []
-    for key in sorted(cells):
-        here = cells[key]
+    for key, here in sorted(cells.items(), key=lambda item: item[0]):
         failed = sum(record.failed for record in here)
         seconds = sum(float(record.costs.get("seconds", 0.0)) for record in here)
         rows.append([*key[:2], str(len(here) - failed), str(failed), f"{seconds:.0f}", key[2]])

@@ -183,7 +183,10 @@ def list_datasets(home: Path, task_id: str | None = None) -> list[DatasetEntry]:
     below = root if task_id is None else root / task_id
     found = []
     for folder, summary in datasets_in(below):
-        world, task, *rest = folder.relative_to(root).parts
+        parts = folder.relative_to(root).parts
+        if len(parts) < 3:
+            continue  # no place of ours
+        world, task, *rest = parts
         brought = summary.recipe.get("demonstrator") == "imported"
         kind: Literal["built", "imported"] = "imported" if brought else "built"
         found.append(DatasetEntry(f"{world}/{task}", "/".join(rest), kind, folder, summary))

@@ -71,7 +71,7 @@ class CausalLMPolicy(Policy):
 
         disable_progress_bar()
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=torch.float32 if device == "cpu" else torch.bfloat16,
                 use_safetensors=True,

@@ -6,7 +6,7 @@ from typing import Any
 
 # Imported late, by the one policy that has a cache.
 import torch  # noqa: TID253
-from torch import Tensor
+from torch import Tensor  # noqa: TID253
 from transformers import DynamicCache  # noqa: TID253
 from transformers.cache_utils import DynamicLayer  # noqa: TID253
 
@@ -48,7 +48,9 @@ class GrowingLayer(DynamicLayer):
 
     def _grown(self, which: int, like: Tensor, needed: int) -> Tensor:
         *shape, _, last = like.shape
-        room = torch.empty((*shape, max(2 * needed, 64), last), dtype=like.dtype, device=like.device)
+        room = torch.empty(
+            (*shape, max(2 * needed, 64), last), dtype=like.dtype, device=like.device
+        )
         if self._stored is not None:
             room[..., : self._slots, :] = self._stored[which][..., : self._slots, :]
         return room

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from irlbench.reporting.escape import shorten
+from irlbench.reporting.escape import clean, shorten
 from irlbench.reporting.facts import FactsOf, TaskFacts
 from irlbench.reporting.numbers import count, duration
 from irlbench.reporting.trials import Trial, number
@@ -169,7 +169,7 @@ def _model(value: Any, _: Any, facts: TaskFacts | None, several: bool) -> str:
     if value is None:
         return ""
     usual = facts is not None and (not facts.frozen or str(value) in facts.frozen)
-    return f"model {shorten(value, 8).rstrip('…')}" if several or not usual else ""
+    return f"model {clean(value)[:8]}" if several or not usual else ""
 
 
 def _budget(value: Any, _: Any, facts: TaskFacts | None, several: bool) -> str:

@@ -14,6 +14,8 @@ _CONTROL = re.compile(
 )
 # A bracket alone is text; what follows would make it a link, an image or a definition.
 _MARKDOWN = re.compile(r"([\\`*|]|\](?=[(\[:]))")
+#: Characters of a name that a table shows.
+LONGEST = 80
 _ENTITY = re.compile(r"&(?=#|\w+;)")
 _LONELY_UNDERSCORE = re.compile(r"(?<!\w)_|_(?!\w)")
 

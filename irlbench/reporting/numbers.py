@@ -34,7 +34,7 @@ def decimals_for_raw(value: float, half_width: float | None) -> int:
 
 def _reaching(half_width: float, most: int) -> int:
     """Decimals that show a half width in one digit, or in two where the first is a 1."""
-    if half_width <= 0:
+    if half_width < 10.0 ** -(most + 2):
         return most
     return min(max(-math.floor(math.log10(half_width / 2)), 0), most)
 
@@ -75,7 +75,9 @@ def count(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `0.4 s`, `12 s`, `3.5 min`, `2.1 h`."""
+    """Seconds for people: `<0.1 s`, `0.4 s`, `12 s`, `3.5 min`, `2.1 h`."""
+    if seconds < 0.05:
+        return "<0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 99.5:

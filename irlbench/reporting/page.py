@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from irlbench.reporting import figures, table
 from irlbench.reporting.curves import Curve, read_curves
-from irlbench.reporting.escape import shorten
+from irlbench.reporting.escape import LONGEST, shorten
 from irlbench.reporting.markup import Markup, element, join
 from irlbench.reporting.rows import Failure, Leaderboard, Row
 
@@ -97,7 +97,7 @@ def _world(world: str, rows: Sequence[Row], board: Leaderboard) -> Markup:
     notes = [element("li", f"{mark.sign} {mark.meaning}") for mark in table.marks_of(rows)]
     return element(
         "section",
-        element("h2", world),
+        element("h2", shorten(world, LONGEST)),
         _scrolling(_table(world, rows), f"Table of {world}"),
         element("ul", *notes, class_="marks") if notes else None,
         _curves(rows, board),
@@ -158,7 +158,7 @@ def _task_line(rows: Sequence[Row], width: int) -> Markup:
     first = rows[0]
     solved = sorted({name for row in rows for name in row.saturated_by})
     content = join(
-        element("span", first.name, class_="task"),
+        element("span", shorten(first.name, LONGEST), class_="task"),
         element("span", f"saturated by {', '.join(solved)}", class_="tag") if solved else None,
         element(
             "span",
@@ -177,8 +177,10 @@ def _row(
     signs = [element("abbr", mark.sign, title=mark.meaning) for mark in table.MARKS if mark.of(row)]
     spoken = f"score {plain}" + (f", 95% interval {interval}" if interval else "")
     name = join(
-        element("span", row.algorithm, class_="name"),
-        element("span", row.variant, class_="variant") if row.variant else None,
+        element("span", shorten(row.algorithm, LONGEST), class_="name"),
+        element("span", shorten(row.variant, 3 * LONGEST), class_="variant")
+        if row.variant
+        else None,
     )
     return element(
         "tr",
@@ -207,7 +209,7 @@ def _row(
 
 def _breakable(track: str) -> Markup:
     """A track that may go on in the next line before each plus."""
-    first, *more = track.split("+")
+    first, *more = shorten(track, LONGEST).split("+")
     return join(first, *(part for name in more for part in (element("wbr"), f"+{name}")))
 
 
@@ -258,7 +260,7 @@ def _curve(row: Row, curves: Sequence[Curve], axis: figures.Axis) -> Markup:
     )
     caption = element(
         "figcaption",
-        element("span", row.name, class_="task"),
+        element("span", shorten(row.name, LONGEST), class_="task"),
         " ",
         element("span", shorten(name, 80), class_="quiet"),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from irlbench.reporting import numbers
-from irlbench.reporting.escape import clean
+from irlbench.reporting.escape import shorten
 from irlbench.reporting.leaderboard import SATURATED, SATURATING, SEEDS, USUAL_SEEDS
 from irlbench.reporting.rows import Row
 
@@ -140,7 +140,7 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     measures = {row.raw_name for row in rows}
     if len(measures) != 1:
         return found
-    title = f"mean {measures.pop()}"
+    title = f"mean {shorten(measures.pop(), 40)}"
     return [dataclasses.replace(c, title=title) if c.key == "raw" else c for c in found]
 
 
@@ -154,12 +154,12 @@ def score_parts(row: Row) -> tuple[str, str]:
 def anchors(row: Row) -> str:
     """How the row's raw score is normalised, in words."""
     ends = [
-        f"{at} = {clean(anchor.get('name'))} ({value})"
+        f"{at} = {shorten(anchor.get('name'), 40)} ({value})"
         for at, anchor in (("0", row.low_anchor), ("1", row.high_anchor))
         if (value := _optional(anchor.get("value"), lambda v: f"{v:.4g}"))
     ]
     better = "" if row.higher_is_better else ", lower is better"
-    return f"scored by {row.raw_name}{better}" + "".join(f"; {end}" for end in ends)
+    return f"scored by {shorten(row.raw_name, 40)}{better}" + "".join(f"; {end}" for end in ends)
 
 
 def rank(row: Row) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from irlbench.metrics.statistics import CONFIDENCE
 from irlbench.reporting import numbers, table
-from irlbench.reporting.escape import clean, csv_text, markdown, shorten
+from irlbench.reporting.escape import LONGEST, clean, csv_text, markdown, shorten
 from irlbench.reporting.rows import Failure, Leaderboard, Row
 
 SCHEMA = 1
@@ -78,12 +78,12 @@ def to_markdown(board: Leaderboard) -> str:
 
 def _table(rows: Sequence[Row]) -> list[str]:
     figures = table.columns(rows)
-    heads = ["rank", "task", "algorithm", "track", "score", *(c.title for c in figures)]
+    heads = ["rank", "task", "algorithm", "track", "score", *(markdown(c.title) for c in figures)]
     columns = [
         [table.rank(row) for row in rows],
-        [markdown(row.name) for row in rows],
+        [markdown(shorten(row.name, LONGEST)) for row in rows],
         [markdown(_name(row)) for row in rows],
-        [markdown(row.track) for row in rows],
+        [markdown(shorten(row.track, LONGEST)) for row in rows],
         _scores(rows),
         *([markdown(text) for text in _aligned([c.of(row) for row in rows])] for c in figures),
     ]
@@ -92,7 +92,8 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 
 def _name(row: Row) -> str:
-    return f"{row.algorithm} ({row.variant})" if row.variant else row.algorithm
+    name = shorten(row.algorithm, LONGEST)
+    return f"{name} ({shorten(row.variant, 3 * LONGEST)})" if row.variant else name
 
 
 def _scores(rows: Sequence[Row]) -> list[str]:

@@ -205,7 +205,7 @@ def _die_with_parent() -> None:
     The fork server ends once nobody holds its life line any more, and its children end with it.
     Every child is handed a copy of the life line; ours is let go.
     """
-    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None

@@ -196,7 +196,9 @@ class LocalExecutor:
         spec = trial.job.spec
         task, prepared = self._tasks[spec.task]
         info = task.info
-        references = {k: dict(v) for k, v in {**info.references, **prepared.anchors}.items()}
+        # An anchor that imported demonstrations bring belongs to the trials that used them.
+        brought = {k: v for k, v in prepared.anchors.items() if k in info.references or spec.demos}
+        references = {k: dict(v) for k, v in {**info.references, **brought}.items()}
         outcome = trial.outcome or {"costs": {}, "verifiable": False, "has_reward": False}
         failed = trial.error is not None
         final = {} if failed or trial.final is None else trial.final

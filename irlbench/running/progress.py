@@ -238,7 +238,7 @@ def _bars(console: Console) -> Bars:
 
     return Bars(
         Label(),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=24 if console.width >= 100 else 12),
         TextColumn("{task.fields[count]}", markup=False),
         TimeElapsedColumn(),
         console=console,

@@ -43,7 +43,8 @@ class Record:
         hardware: "processor" and "device".
         data: Hashes of data built here, under "built".
         files: File name to SHA-256, for every other file of the record.
-        content_hash: Over results: no times, memory, host or log.
+        content_hash: Over results: no times, memory, host or log, and not over `data`, whose bits
+            may differ between kinds of processor.
         integrity: Over the whole record.
     """
 
@@ -87,7 +88,7 @@ class Record:
             curve: Rows (step, kind, name, value) of the curve.
         """
         content = dataclasses.asdict(self)
-        for name in ("content_hash", "integrity", "versions", "irlbench", "hardware"):
+        for name in ("content_hash", "integrity", "versions", "irlbench", "hardware", "data"):
             del content[name]
         content["costs"] = {k: v for k, v in self.costs.items() if k not in TIMINGS}
         content["files"] = {

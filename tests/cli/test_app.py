@@ -75,6 +75,7 @@ def test_unusable_arguments(capsys, arguments, told):
 def test_a_closed_pipe_is_no_error():
     command = [sys.executable, "-m", "irlbench", "list", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stderr is not None
         child.stdout.close()
         told = child.stderr.read()
         assert child.wait(timeout=60) == 141

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from irlbench.cli import listing, main
+from irlbench.cli import catalogue, listing, main
 from irlbench.registry import Registry, why_not
 
 PLUGIN = Path(__file__).parents[1] / "running" / "toy_plugin.py"
 
 
 @pytest.fixture(autouse=True)
-def _own_registry(monkeypatch):
+def own_registry(monkeypatch):
     """A registry of this test's own, so that plug-ins do not stay."""
     fresh = Registry()
-    monkeypatch.setattr(listing, "registry", lambda: fresh)
+    for module in (catalogue, listing):
+        monkeypatch.setattr(module, "registry", lambda: fresh)
     return fresh
 
 
@@ -60,15 +61,15 @@ def test_hyperparameters_come_with_default_and_help(capsys):
     }
 
 
-def test_the_matrix_says_why_not(capsys, _own_registry):
+def test_the_matrix_says_why_not(capsys, own_registry):
     pairs = {(p["algorithm"], p["task"]): p for p in _json(capsys, "matrix")["matrix"]}
-    names = _own_registry.names
+    names = own_registry.names
     assert len(pairs) == len(names("algorithms")) * len(names("tasks"))
     assert pairs["bc", "control/cartpole-v0"]["runs"]
     refused = pairs["base", "control/cartpole-v0"]
     assert not refused["runs"] and refused["reason"] == "base runs in text, not in control"
     for (algorithm, task), pair in pairs.items():
-        reason = why_not(_own_registry.algorithm(algorithm), _own_registry.task(task))
+        reason = why_not(own_registry.algorithm(algorithm), own_registry.task(task))
         assert pair["reason"] == reason and pair["runs"] == (reason is None)
     assert main(["list", "matrix"]) == 0
     shown = capsys.readouterr().out.splitlines()
@@ -80,11 +81,11 @@ def test_the_matrix_says_why_not(capsys, _own_registry):
 
 
 @pytest.mark.parametrize("kind", ["tasks", "algorithms", "solvers", "suites"])
-def test_tables_name_everything_and_so_does_the_short_list(capsys, _own_registry, kind):
+def test_tables_name_everything_and_so_does_the_short_list(capsys, own_registry, kind):
     for arguments in (["list"], ["list", kind]):
         assert main(arguments) == 0
         words = capsys.readouterr().out.split()
-        assert set(_own_registry.names(kind)) <= set(words)
+        assert set(own_registry.names(kind)) <= set(words)
 
 
 def test_one_of_each_in_detail(capsys):
@@ -125,9 +126,9 @@ def test_plugins_are_listed(capsys):
     )
 
 
-def test_a_broken_plug_in_is_named_and_the_rest_is_listed(capsys, _own_registry):
+def test_a_broken_plug_in_is_named_and_the_rest_is_listed(capsys, own_registry):
     broken = EntryPoint("acme/broken", "acme.nowhere:Broken", "irlbench.algorithms")
-    _own_registry._group("algorithms")["acme/broken"] = broken
+    own_registry._group("algorithms")["acme/broken"] = broken
     assert main(["list"]) == 0
     captured = capsys.readouterr()
     assert "  bc " in captured.out

@@ -185,7 +185,9 @@ def test_failures_end_with_1_and_say_where_to_look(monkeypatch, capsys):
     assert lines[0] == "irlbench: trial 000000000000 failed: ValueError: nan 0"
     assert "second line" not in "".join(lines)
     assert lines[5] == "irlbench: ... and 2 more"
-    assert lines[6].startswith("irlbench: 7 of 9 trials failed: `irlbench status runs/x` names them")
+    assert lines[6].startswith(
+        "irlbench: 7 of 9 trials failed: `irlbench status runs/x` names them"
+    )
     assert "record.json" in lines[6] and "log.txt" in lines[6]
 
 

@@ -63,7 +63,12 @@ def test_names():
 def test_counts():
     assert values.counts(None, "--demonstrations") is None
     assert values.counts("1,3,10", "--demonstrations") == [1, 3, 10]
-    for text, told in (("0", "at least 1, got 0"), ("x", "'x'"), ("1,1", "1 twice"), ("2.0", "2.0")):
+    for text, told in (
+        ("0", "at least 1, got 0"),
+        ("x", "'x'"),
+        ("1,1", "1 twice"),
+        ("2.0", "2.0"),
+    ):
         with pytest.raises(UsageError, match="--demonstrations") as caught:
             values.counts(text, "--demonstrations")
         assert told in str(caught.value)
@@ -109,9 +114,9 @@ def test_settings():
         "bc.hidden": "(64, 64)",
     }
     for item in ("bc.learning_rate", "learning_rate=1", ".x=1", "bc.=1", "=1"):
-        with pytest.raises(UsageError, match="algorithm.field=value"):
+        with pytest.raises(UsageError, match=r"algorithm\.field=value"):
             values.settings([item])
-    with pytest.raises(UsageError, match="sets bc.x twice"):
+    with pytest.raises(UsageError, match=r"sets bc\.x twice"):
         values.settings(["bc.x=1", "bc.x=2"])
 
 

@@ -95,13 +95,13 @@ def test_good_episodes_are_stored(archive, tmp_path):
 
 
 NAN, INF = float("nan"), float("inf")
-BAD = {
+BAD: dict[str, tuple[dict, str]] = {
     "missing column": (
         {"without": ["rewards_1"]},
         "demos.npz, field 'rewards_1': is missing",
     ),
     "missing first episode": (
-        {"without": [name for name in episode(0)]},
+        {"without": list(episode(0))},
         "demos.npz, field 'observations_0': is missing",
     ),
     "no episodes": (
@@ -174,7 +174,7 @@ def test_bad_episodes_are_refused_with_their_place(archive, tmp_path, case):
 
 
 def test_an_episode_beyond_the_horizon_is_refused(archive, tmp_path):
-    with pytest.raises(DataError, match="field 'actions_0', row 3: has 4 steps.*end after 3"):
+    with pytest.raises(DataError, match=r"field 'actions_0', row 3: has 4 steps.*end after 3"):
         _import(archive(), tmp_path, ToyTask(horizon=3))
 
 
@@ -195,9 +195,11 @@ def _discrete(tmp_path, actions):
 
 
 def test_discrete_actions(tmp_path):
-    summary = _import(_discrete(tmp_path, np.array([0, 1, 1, 0], dtype=np.int8)), tmp_path, DISCRETE)
+    summary = _import(
+        _discrete(tmp_path, np.array([0, 1, 1, 0], dtype=np.int8)), tmp_path, DISCRETE
+    )
     assert summary.steps == 4
-    with pytest.raises(UsageError, match="--clip-actions: the actions .* are discrete"):
+    with pytest.raises(UsageError, match=r"--clip-actions: the actions .* are discrete"):
         _import(_discrete(tmp_path, np.zeros(4, int)), tmp_path, DISCRETE, clip_actions=True)
 
 
@@ -222,7 +224,7 @@ def test_names_that_cannot_be_used(archive, tmp_path, name):
 
 def test_a_task_without_imports_says_so(archive, tmp_path):
     task = ToyTask()
-    task.spaces = lambda: None  # type: ignore[method-assign,assignment,return-value]
+    task.spaces = lambda: None  # type: ignore[method-assign]
     with pytest.raises(UsageError, match="control/toy-v0 takes no imported demonstrations"):
         _import(archive(), tmp_path, task)
 
@@ -257,9 +259,9 @@ def test_recorded_hopper_episodes(tmp_path):
     from irlbench.registry import registry
 
     hopper = registry().task("control/hopper")
-    with pytest.raises(DataError, match="'actions_0', row 0: 1306 of 3000 .* -5.0795 in row 590"):
+    with pytest.raises(DataError, match=r"'actions_0', row 0: 1306 of 3000 .* -5.0795 in row 590"):
         _import(RECORDED, tmp_path, hopper)
-    with pytest.raises(DataError, match="'observations_0'.* expected"):
+    with pytest.raises(DataError, match=r"'observations_0'.* expected"):
         _import(RECORDED.with_name("HalfCheetah-v4.npz"), tmp_path, hopper, clip_actions=True)
     summary = _import(RECORDED, tmp_path, hopper, clip_actions=True)
     assert (summary.episodes, summary.steps) == (2, 2000)

@@ -154,7 +154,7 @@ def test_the_first_publication_wins(tmp_path):
     first = write_dataset(tmp_path / "a", "world/task-v0/a", recording(), {"by": "first"})
     same = write_dataset(tmp_path / "a", "world/task-v0/a", recording(), {"by": "second"})
     assert same == first
-    with pytest.raises(DataError, match="already stored.*choose another name"):
+    with pytest.raises(DataError, match=r"already stored.*choose another name"):
         write_dataset(tmp_path / "a", "world/task-v0/a", recording(seed=1), {})
     assert read_summary(tmp_path / "a") == first
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

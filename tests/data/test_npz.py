@@ -30,9 +30,8 @@ def _archive(path, members, compression=zipfile.ZIP_DEFLATED):
 
 
 def _refused(path, message, field="a", **options):
-    with pytest.raises(DataError, match=message) as caught:
-        with NpzFile(path, **options) as archive:
-            archive.read(field)
+    with pytest.raises(DataError, match=message) as caught, NpzFile(path, **options) as archive:
+        archive.read(field)
     assert path.name in str(caught.value)
     assert str(path.parent) not in str(caught.value)
     return caught.value
@@ -143,7 +142,7 @@ def test_the_cap_is_over_all_fields(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros(100), b=np.zeros(100))
     with NpzFile(tmp_path / "x.npz", max_bytes=1000) as archive:
         archive.read("a")
-        with pytest.raises(DataError, match="field 'b': claims 800 bytes.*may have 1000 bytes"):
+        with pytest.raises(DataError, match=r"field 'b': claims 800 bytes.*may have 1000 bytes"):
             archive.read("b")
 
 
@@ -177,10 +176,10 @@ def test_an_encrypted_member_is_refused(tmp_path):
 
 def test_a_field_that_is_there_twice_is_refused(tmp_path):
     path = tmp_path / "x.npz"
-    with pytest.warns(UserWarning, match="Duplicate"):
-        with zipfile.ZipFile(path, "w") as archive:
-            for value in (1.0, 2.0):
-                archive.writestr("a.npy", _header((1,)) + struct.pack("<d", value))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", _header((1,)) + struct.pack("<d", 1))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a.npy", _header((1,)) + struct.pack("<d", 2))
     _refused(path, "is there twice")
 
 

@@ -161,6 +161,12 @@ def forged() -> Callable[..., Path]:
 
 
 @pytest.fixture
+def facts() -> Callable[[str], TaskFacts | None]:
+    """What is known about the made-up tasks; see `facts_of`."""
+    return facts_of
+
+
+@pytest.fixture
 def known(monkeypatch) -> None:
-    """The made-up tasks are installed."""
+    """The made-up tasks are installed, as far as a report asks."""
     monkeypatch.setattr("irlbench.reporting.leaderboard.installed_facts", facts_of)

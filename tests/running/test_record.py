@@ -125,6 +125,7 @@ def test_the_content_hash_leaves_out_times_and_machines() -> None:
 
     assert hash_of(costs={"steps": 0, "seconds": 9.0, "peak_memory_bytes": 7}) == reference
     assert hash_of(hardware={"processor": "another"}) == reference
+    assert hash_of(data={"built": {"demonstrations": "f" * 64}}) == reference
     assert hash_of(files={"log.txt": "f" * 64}) == reference
     assert hash_of(costs={"steps": 1, "seconds": 1.5}) != reference
     assert hash_of(scores={"return": 0.6}) != reference

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from irlbench.policies.mlp import CategoricalMLPPolicy
 from irlbench.policies.table import TablePolicy, TimeDependentTablePolicy
 from irlbench.policies.uniform import UniformPolicy
 from irlbench.policy import Policy
+from irlbench.task import Split
 
 SEEDS = np.arange(4000)
 
@@ -32,7 +34,7 @@ def logits(*shape, seed=0):
 def evaluator(layout, horizon, discount=0.9, slip=0.4, expert=None, seeds=SEEDS):
     model = gridworld_model(layout, slip)
     expert = expert or TablePolicy(logits(model.states, 4, seed=99))
-    splits = {"test": seeds, "validation": seeds + 10_000}
+    splits: dict[Split, Any] = {"test": seeds, "validation": seeds + 10_000}
     return GridworldEvaluator(model, model.dynamics(horizon, discount), expert, splits)
 
 
@@ -66,7 +68,7 @@ def test_a_table_is_scored_as_by_enumeration():
     total, discounted, divergence = enumerated(
         layout, horizon, discount, [policy.probabilities] * horizon, expert=expert.probabilities
     )
-    best = optimal_return(gridworld_model(layout, 0.4).dynamics(horizon, discount), [1, 0, 0])
+    best = optimal_return(gridworld_model(layout, 0.4).dynamics(horizon, discount), np.eye(3)[0])
     assert scores["return"] == pytest.approx(total, abs=1e-12)
     assert scores["regret"] == pytest.approx(best - discounted, abs=1e-12)
     assert scores["kl_to_expert"] == pytest.approx(divergence, abs=1e-12)
@@ -138,6 +140,7 @@ def test_the_states_policies_visit_are_those_of_roll_outs():
     model, horizon = gridworld_model("....\n.##.\n...G", 0.3), 12
     policy = TimeDependentTablePolicy(logits(5, model.states, 4))
     table = action_probabilities(policy, model.states, 4, horizon)
+    assert table is not None
     exact = np.array(list(state_distributions(model.dynamics(horizon, 1.0), table)))
     seen = roll_out(model, policy, np.arange(20_000), horizon).observations
     for step in range(horizon):
@@ -161,6 +164,14 @@ def test_every_closed_kind_with_a_log_probability_is_scored_exactly():
     )
     uniform = judge.evaluate(UniformPolicy(4), "test").scores
     assert uniform == pytest.approx(judge.evaluate(TablePolicy(np.zeros((6, 4))), "test").scores)
+
+
+def test_policies_of_other_actions_are_refused():
+    judge = evaluator("G..\n...", 5)
+    with pytest.raises(ValueError, match=r"4 actions is judged here.* sum to 0\.8"):
+        judge.evaluate(UniformPolicy(5), "test")
+    with pytest.raises(ValueError, match=r"6 states and 4 actions.*\(5, 4\)"):
+        judge.evaluate(TablePolicy(np.zeros((5, 4))), "test")
 
 
 def test_a_deterministic_policy_has_a_finite_distance_to_the_expert():

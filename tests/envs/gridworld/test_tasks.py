@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_its_module_imports_nothing_heavy():
         "heavy = {'torch', 'scipy', 'minari', 'h5py', 'polars', 'stable_baselines3', 'safetensors'}"
         "; sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -138,7 +139,7 @@ def test_a_task_without_an_expert_yet_can_make_one(home, monkeypatch):
 
 
 def test_the_hash_covers_the_expert_the_map_and_the_seeds():
-    changed = [
+    changed: list[dict[str, Any]] = [
         {"recipe": {**FOUR_ROOMS.info.recipe, "expert": {"sha256": "0" * 64}}},
         {"recipe": {**FOUR_ROOMS.info.recipe, "layout": "0" * 64}},
         {"protocol": {**FOUR_ROOMS.info.protocol, "test_seed": 1}},

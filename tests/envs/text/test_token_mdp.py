@@ -141,7 +141,7 @@ def test_disabled_autoreset_keeps_ended_rows_and_resets_by_mask():
     env.reset(seed=0, options={"prompt_index": [0, 1, 2]})
     _, _, terminations, _, _ = env.step(np.array([EOS, 1, 2]))
     assert terminations.tolist() == [True, False, False]
-    before, rewards, terminations, _, _ = env.step(np.array([5, 5, EOS]))
+    before, _rewards, terminations, _, _ = env.step(np.array([5, 5, EOS]))
     assert terminations.tolist() == [False, False, True]
     assert before["length"].tolist() == [4, 7, 6]
     after, _ = env.reset(options={"reset_mask": np.array([True, False, False])})

@@ -1,0 +1,76 @@
+"""`irlbench data`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from irlbench.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("IRLBENCH_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Two short episodes of Hopper's shapes, a few actions out of bounds."""
+    fields: dict[str, Any] = {}
+    generator = np.random.default_rng(0)
+    for i, steps in enumerate((4, 6)):
+        actions = generator.uniform(-1, 1, (steps, 3)).astype(np.float32)
+        actions[0, 0] = 2.5
+        fields[f"actions_{i}"] = actions
+        fields[f"observations_{i}"] = generator.normal(size=(steps + 1, 11))
+        fields[f"rewards_{i}"] = np.full(steps, 1.5)
+        fields[f"terminations_{i}"] = np.arange(steps) == steps - 1
+        fields[f"truncations_{i}"] = np.zeros(steps, dtype=bool)
+    path = tmp_path / "hops.npz"
+    np.savez(path, **fields)
+    return path
+
+
+def _import(archive, *more):
+    command = ["data", "import", str(archive), "--task", "control/hopper", "--name", "mine"]
+    return main([*command, *more])
+
+
+def test_an_empty_cache_folder(capsys):
+    assert main(["data", "list"]) == 0
+    assert "no demonstrations in" in capsys.readouterr().out
+
+
+def test_importing_and_listing(capsys, archive):
+    assert _import(archive, "--clip-actions") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "imported 2 episodes of control/hopper-v0 as 'mine': 10 steps, return 7.5"
+    assert lines[1] == "clipped 2 action components (6.7%), the worst was 2.5"
+    assert lines[2] == "next: irlbench run control/hopper-v0 --demos mine --algorithms bc"
+    assert main(["data", "list"]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "control/hopper-v0" in line)
+    assert re.fullmatch(r"  control/hopper-v0  mine  imported +2 +10 +7\.5  [0-9a-f]{12}", row), row
+
+
+def test_actions_out_of_bounds_are_refused_unless_asked(capsys, archive):
+    assert _import(archive) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("irlbench: hops.npz, field 'actions_0', row 0:")
+    assert "--clip-actions" in told
+    assert main(["data", "list"]) == 0
+    assert "no demonstrations in" in capsys.readouterr().out
+
+
+def test_a_pickle_is_refused(capsys, tmp_path):
+    path = tmp_path / "bad.npz"
+    np.savez(path, observations_0=np.array([{}], dtype=object))
+    assert _import(path) == 2
+    assert capsys.readouterr().err.startswith("irlbench: bad.npz")
+
+
+def test_a_missing_file(capsys, tmp_path):
+    assert _import(tmp_path / "none.npz") == 2
+    assert "none.npz: cannot be read: No such file" in capsys.readouterr().err

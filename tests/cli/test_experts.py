@@ -1,0 +1,68 @@
+"""`irlbench experts` and `irlbench models`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from irlbench.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_training_and_evaluating_an_expert(capsys, tmp_path):
+    assert main(["experts", "train", "gridworld/four-rooms"]) == 0
+    told = capsys.readouterr().out
+    folder = tmp_path / "runs" / "experts" / "four-rooms-v0"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "expert.json",
+        "expert.safetensors",
+        "references.json",
+    ]
+    assert "the expert of gridworld/four-rooms-v0 is in runs/experts/four-rooms-v0" in told
+    assert "expert, as frozen" in told
+    assert main(["experts", "train", "gridworld/four-rooms"]) == 2
+    assert "name another folder (--out)" in capsys.readouterr().err
+    command = ["experts", "evaluate", "gridworld/four-rooms"]
+    assert main([*command, "--policy", str(folder)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    now, frozen = (next(line for line in told if word in line) for word in (", now", "expert, as"))
+    assert now.split()[-5:-2] == frozen.split()[-5:-2]
+    assert main(command) == 0
+    assert "expert, now" in capsys.readouterr().out
+    assert main([*command, "--policy", "nowhere"]) == 2
+    assert "nowhere: holds neither expert.json nor policy.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("control/hopper", "was not made by a solver of irlbench"),
+        ("gridworld/four-rooms --steps 5", "it takes no steps"),
+        ("control/cartpole --steps 0", "--steps must be at least 1, got 0"),
+        ("control/cartpole --seed -1", "--seed must be at least 0, got -1"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_and_leaves_nothing(capsys, tmp_path, arguments, told):
+    assert main(["experts", "train", *arguments.split()]) == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_is_trained_into_a_folder_that_was_free(capsys, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("")
+    assert main(["models", "train", "--quick", "--out", "taken"]) == 2
+    assert "taken is taken" in capsys.readouterr().err
+    assert main(["models", "train", "--quick", "--threads", "1", "--out", "made"]) == 0
+    told = capsys.readouterr().out
+    assert "tiny-llama is in made" in told
+    assert "next: irlbench run text/arithmetic --model made" in told
+    recipe = json.loads((tmp_path / "made" / "recipe.json").read_text())
+    assert recipe["threads"] == 1
+    assert f"{recipe['parameters']:,}" in told
+    assert (tmp_path / "made" / "model.safetensors").is_file()

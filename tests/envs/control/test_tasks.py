@@ -1,0 +1,277 @@
+"""The control tasks: frozen references that hold, problems that hide the reward."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from irlbench.algorithm import Run
+from irlbench.data.minari_store import read_rewards
+from irlbench.envs.control import task as control_task
+from irlbench.envs.control.rollouts import run_episodes
+from irlbench.envs.control.task import SEEDS
+from irlbench.envs.control.tasks import CARTPOLE, HOPPER
+from irlbench.errors import BudgetExceeded, DataError, ResourceError, UsageError
+from irlbench.policies.uniform import UniformPolicy
+from irlbench.problem import Budget
+from irlbench.randomness import EVALUATION_SEEDS
+from irlbench.registry import registry
+from irlbench.serialisation import sha256_file
+from irlbench.task import ProblemRequest, TaskOptions
+
+BOTH = pytest.mark.parametrize("task", [CARTPOLE, HOPPER], ids=["cartpole", "hopper"])
+
+
+def ask(task, home, *needs, seed=0, demonstrations=None, **options):
+    request = ProblemRequest(
+        seed=seed,
+        needs=frozenset(needs),
+        track="demonstrations",
+        demonstrations=demonstrations,
+        budget=Budget(steps=100),
+        options=TaskOptions(**options),
+    )
+    return task.problem(request, home)
+
+
+@pytest.fixture(scope="module")
+def cartpole_home(tmp_path_factory):
+    """A cache folder with CartPole's demonstrations."""
+    home = tmp_path_factory.mktemp("home")
+    CARTPOLE.prepare(TaskOptions(), home)
+    return home
+
+
+@BOTH
+def test_what_ships_is_what_the_task_declares(task):
+    folder = control_task.ASSETS / task.id.split("/")[1]
+    frozen = json.loads((folder / "references.json").read_text())
+    assert sha256_file(folder / "expert.safetensors") == frozen["expert"]["sha256"]
+    assert task.info.recipe["expert"]["sha256"] == frozen["expert"]["sha256"]
+    recipe = {k: v for k, v in task.info.recipe["expert"].items() if k != "sha256"}
+    assert frozen["expert"]["recipe"] == recipe, "measured for another recipe"
+    assert task.info.references == frozen["references"]
+    for scores in frozen["references"].values():
+        assert scores["episodes"] == task.info.protocol["reference_episodes"]
+
+
+def test_cartpoles_references_hold_and_its_expert_never_falls(tmp_path):
+    evaluator = CARTPOLE.evaluator(TaskOptions(), tmp_path)
+    expert = evaluator.reference(CARTPOLE.expert())
+    assert expert.episodes["return"] == [500.0] * 50
+    frozen = CARTPOLE.info.references
+    assert frozen["expert"]["return"] == 500
+    random = evaluator.reference(UniformPolicy(actions=2))
+    assert random.scores["return"] == pytest.approx(frozen["random"]["return"])
+    assert random.scores == {"return": random.scores["length"], "length": random.scores["length"]}
+
+
+@pytest.mark.slow
+def test_hoppers_references_hold(tmp_path):
+    evaluator = HOPPER.evaluator(TaskOptions(), tmp_path)
+    frozen = HOPPER.info.references
+    bounds = HOPPER.spaces()[1]
+    for name, policy in {"expert": HOPPER.expert(), "random": UniformPolicy.over(bounds)}.items():
+        now = evaluator.reference(policy)
+        # MuJoCo's bits differ between kinds of processor: within the standard error.
+        error = frozen[name]["return_error"]
+        assert now.scores["return"] == pytest.approx(frozen[name]["return"], abs=2 * error + 1e-6)
+    assert frozen["expert"]["return"] > 3200
+
+
+@BOTH
+def test_an_expert_that_is_another_is_refused(task, tmp_path, monkeypatch):
+    name = task.id.split("/")[1]
+    shutil.copytree(control_task.ASSETS / name, tmp_path / name)
+    path = tmp_path / name / "expert.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    monkeypatch.setattr(task, "_assets", tmp_path / name)
+    with pytest.raises(DataError, match=f"{name}/expert.safetensors: has SHA-256 .* frozen for"):
+        task.expert()
+
+
+def test_a_task_whose_expert_is_not_made_yet_says_which_file_is_missing():
+    assert control_task.shipped("no-such-task-v0")["references"] == {}
+
+
+@BOTH
+def test_evaluation_repeats_itself_and_the_splits_differ(task, tmp_path):
+    policy = UniformPolicy.over(task.spaces()[1])
+    evaluator = task.evaluator(TaskOptions(), tmp_path)
+    first, again = (evaluator.evaluate(policy, "test") for _ in range(2))
+    assert first == again
+    other = evaluator.evaluate(policy, "validation")
+    counts = task.info.protocol
+    assert len(first.episodes["return"]) == counts["test"]
+    assert len(other.episodes["return"]) == counts["validation"]
+    assert set(first.episodes["return"][:5]) != set(other.episodes["return"][:5])
+    assert first.scores["return"] == pytest.approx(np.mean(first.episodes["return"]))
+
+
+def test_seeds_of_different_uses_are_apart():
+    spans = {
+        "test": max(t.info.protocol["reference_episodes"] for t in (CARTPOLE, HOPPER)),
+        "validation": max(t.info.protocol["validation"] for t in (CARTPOLE, HOPPER)),
+        "demonstrations": max(t.info.recipe["demonstrations"]["count"] for t in (CARTPOLE, HOPPER)),
+    }
+    used = [set(range(SEEDS[name], SEEDS[name] + span)) for name, span in spans.items()]
+    assert len(set.union(*used)) == sum(map(len, used))
+    assert min(map(min, used)) >= EVALUATION_SEEDS
+
+
+def test_demonstrations_are_the_experts_and_rebuild_alike(cartpole_home, tmp_path):
+    problem = ask(CARTPOLE, cartpole_home, "demonstrations")
+    pool = problem.demonstrations
+    assert len(pool) == 50
+    assert all(len(episode) == 500 and episode.truncations[-1] for episode in pool)
+    run = run_episodes(
+        "CartPole-v1",
+        CARTPOLE.expert(),
+        [SEEDS["demonstrations"] + 3],
+        deterministic=True,
+        horizon=500,
+        record=True,
+    )
+    assert run.recording is not None
+    # Another batch size may round the network otherwise: compare where rounding cannot tell yet.
+    np.testing.assert_allclose(
+        pool[3].observations[:20], run.recording.episodes[0].observations[:20], atol=1e-4
+    )
+    again = CARTPOLE.prepare(TaskOptions(), tmp_path)
+    assert again == CARTPOLE.prepare(TaskOptions(), cartpole_home)
+    assert set(again.built) == {"demonstrations"}
+    assert not again.given
+    assert not again.anchors
+
+
+def test_a_seed_draws_its_demonstrations(cartpole_home):
+    def drawn(seed):
+        problem = ask(CARTPOLE, cartpole_home, "demonstrations", seed=seed, demonstrations=2)
+        assert problem.costs()["steps"] == 0
+        return [episode.observations[0].tobytes() for episode in problem.demonstrations]
+
+    assert drawn(0) == drawn(0)
+    assert len({tuple(drawn(seed)) for seed in range(5)}) == 5
+
+
+def test_rewards_are_stored_for_people_and_not_given(cartpole_home):
+    problem = ask(CARTPOLE, cartpole_home, "demonstrations")
+    assert not any("reward" in name for name in vars(problem.demonstrations[0]))
+    folder = next((cartpole_home / "data" / "control" / "cartpole-v0" / "expert").iterdir())
+    assert all(rewards.sum() == 500 for rewards in read_rewards(folder))
+
+
+@BOTH
+def test_learners_meet_no_reward_and_no_info(task, tmp_path):
+    problem = ask(task, tmp_path, "interaction")
+    env = problem.make_environment(2)
+    _, info = env.reset()
+    assert info == {}
+    for _ in range(40):
+        _, rewards, _, _, info = env.step(env.action_space.sample())
+        assert not rewards.any()
+        assert info == {}
+    env.close()
+    assert 0 < problem.meter.used <= 80
+
+
+@BOTH
+def test_a_problem_keeps_its_budget_and_its_needs(task, tmp_path):
+    problem = ask(task, tmp_path, "interaction")
+    env = problem.make_environment(8)
+    env.reset()
+    while problem.meter.used <= 100 - 8:
+        env.step(env.action_space.sample())
+    with pytest.raises(BudgetExceeded, match="of 100 environment steps are used"):
+        _ = [env.step(env.action_space.sample()) for _ in range(3)]
+    assert problem.meter.used <= 100
+    env.close()
+    with pytest.raises(ResourceError, match="not declared"):
+        problem.resource("expert_policy")
+
+
+def test_the_expert_problem_pays_and_only_trained_experts_have_one(tmp_path):
+    env = CARTPOLE.expert_problem(0, tmp_path).make_environment(2)
+    env.reset(seed=0)
+    assert list(env.step(np.array([0, 1]))[1]) == [1.0, 1.0]
+    with pytest.raises(UsageError, match=r"hopper-v0 was not made by a solver.*SAC"):
+        HOPPER.expert_problem(0, tmp_path)
+
+
+@BOTH
+@pytest.mark.parametrize("option", ["data", "model"])
+def test_options_without_a_use_are_refused(task, tmp_path, option):
+    with pytest.raises(UsageError, match=f"does not use --{option}"):
+        task.prepare(TaskOptions(**{option: "x"}), tmp_path)
+
+
+def test_imported_demonstrations_replace_the_tasks_own(tmp_path):
+    steps = 6
+    np.savez(
+        tmp_path / "mine.npz",
+        observations_0=np.zeros((steps + 1, 4), np.float32),
+        actions_0=np.ones(steps, np.int64),
+        rewards_0=np.ones(steps),
+        terminations_0=np.zeros(steps, bool),
+        truncations_0=np.arange(steps) == steps - 1,
+    )
+    from irlbench.data.importing import import_demonstrations
+
+    with pytest.raises(UsageError, match="no imported demonstrations"):
+        CARTPOLE.prepare(TaskOptions(demos="mine"), tmp_path)
+    summary = import_demonstrations(tmp_path / "mine.npz", CARTPOLE, name="mine", home=tmp_path)
+    prepared = CARTPOLE.prepare(TaskOptions(demos="mine"), tmp_path)
+    assert prepared.given == {"demonstrations": summary.content_hash}
+    assert prepared.built == {}
+    assert prepared.anchors["demonstrator"]["return"] == 6
+    problem = ask(CARTPOLE, tmp_path, "demonstrations", demos="mine")
+    assert problem.demonstrations.steps == 6
+
+
+LIGHT = """
+import sys
+from irlbench.envs.control.tasks import CARTPOLE, HOPPER
+assert CARTPOLE.info.references and len(HOPPER.hash) == 64
+print([m for m in sys.modules if m.split(".")[0] in sys.argv[1:]])
+"""
+
+
+def test_declaring_the_tasks_imports_nothing_heavy():
+    heavy = ["torch", "mujoco", "minari", "h5py", "scipy", "stable_baselines3", "safetensors"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, *heavy], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_one_demonstration_is_enough_for_behavioural_cloning(cartpole_home):
+    returns = []
+    for seed in range(5):
+        algorithm = registry().algorithm("bc").configure("control")
+        problem = ask(CARTPOLE, cartpole_home, "demonstrations", seed=seed, demonstrations=1)
+        solution = algorithm.fit(problem, Budget(), Run(seed))
+        evaluation = CARTPOLE.evaluator(TaskOptions(), cartpole_home).evaluate(
+            solution.policy, "test"
+        )
+        returns.append(evaluation.scores["return"])
+    assert np.mean(returns) >= 475
+
+
+@pytest.mark.slow
+def test_survival_balances_the_pole(cartpole_home):
+    info = CARTPOLE.info
+    algorithm = registry().algorithm("survival").configure("control")
+    request = ProblemRequest(0, frozenset({"interaction"}), "reference", None, budget=info.budget)
+    problem = CARTPOLE.problem(request, cartpole_home)
+    solution = algorithm.fit(problem, info.budget, Run(0))
+    assert problem.meter.used == info.budget.steps
+    evaluation = CARTPOLE.evaluator(TaskOptions(), cartpole_home).evaluate(solution.policy, "test")
+    assert evaluation.scores["return"] > 450

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from irlbench.algorithm import Run
+from irlbench.baselines.algorithms.bc import BehaviouralCloning
+from irlbench.baselines.algorithms.references import Base, Expert
+from irlbench.envs.text.arithmetic import parse_prompt, split_of, verify
+from irlbench.envs.text.evaluation import FIRST_SEEDS, roll_out
+from irlbench.envs.text.models import SHIPPED, TransformersTokenizer, language_model
+from irlbench.envs.text.sources import ArithmeticSource
+from irlbench.envs.text.tasks import ARITHMETIC, GSM8K
+from irlbench.envs.text.tokenizer import SPECIAL_TOKENS, ByteTokenizer
+from irlbench.errors import DataError, ResourceError, UsageError
+from irlbench.policies.uniform import UniformPolicy
+from irlbench.problem import Budget
+from irlbench.registry import registry, why_not
+from irlbench.task import ProblemRequest, TaskOptions
+
+
+def problem(task, algorithm, home, *, options=None, demonstrations=64, seed=0):
+    request = ProblemRequest(
+        seed=seed,
+        needs=algorithm.needs_for("text"),
+        track=algorithm.tracks[0],
+        demonstrations=demonstrations,
+        options=options or TaskOptions(),
+    )
+    return task.problem(request, home)
+
+
+def fit(task, algorithm, home, changes=None, **request):
+    found = problem(task, algorithm, home, **request)
+    return algorithm.configure("text", changes).fit(found, Budget(), Run(request.get("seed", 0)))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "locks").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judge(home):
+    return ARITHMETIC.evaluator(TaskOptions(), home)
+
+
+@pytest.fixture(scope="module")
+def base(judge, home):
+    return judge.evaluate(fit(ARITHMETIC, Base, home).policy, "test")
+
+
+def test_tasks_are_registered_and_say_who_can_run():
+    assert registry().task("text/arithmetic") is ARITHMETIC
+    for task in (ARITHMETIC, GSM8K):
+        assert why_not(BehaviouralCloning, task) is None
+        assert why_not(Base, task) is None
+        assert task.info.primary.name == "accuracy"
+    assert why_not(Expert, ARITHMETIC) is None
+    assert "expert_policy" in why_not(Expert, GSM8K)
+
+
+def test_the_frozen_references_hold(base, home):
+    frozen = ARITHMETIC.info.references
+    assert base.scores["accuracy"] == pytest.approx(
+        frozen["base"]["accuracy"], abs=frozen["base"]["accuracy_error"]
+    )
+    assert 0.2 <= frozen["base"]["accuracy"] <= 0.5
+    assert base.scores["nll"] == pytest.approx(frozen["base"]["nll"], rel=0.01)
+    assert ARITHMETIC.demonstrator_accuracy(TaskOptions()) == 1
+    assert frozen["demonstrator"]["accuracy"] == 1
+    prepared = ARITHMETIC.prepare(TaskOptions(), home)
+    assert prepared.anchors == {}, "the frozen references are not those of the model that ships"
+    assert prepared.model == ARITHMETIC.info.recipe["model"]
+
+
+def test_the_demonstrator_solves_everything(judge, home):
+    policy = fit(ARITHMETIC, Expert, home).policy
+    found = judge.evaluate(pickle.loads(pickle.dumps(policy)), "test")
+    assert found.scores["accuracy"] == found.scores["accuracy_longer"] == 1
+    assert found.scores["nll"] == 0 and found.scores["stopped"] == 1
+
+
+def test_an_evaluation_shows_what_it_counted(base):
+    assert len(base.episodes["return"]) == len(base.episodes["length"]) == 256
+    assert np.mean(base.episodes["return"]) == base.scores["accuracy"]
+    assert np.mean(base.episodes["length"]) == base.scores["length"]
+    assert len(base.samples) == 20
+    for sample in base.samples:
+        right = verify(sample["prompt"], sample["completion"])
+        assert sample["reward"] == float(right and sample["finish_reason"] == "stop")
+        assert split_of(parse_prompt(sample["prompt"])) == "test"
+
+
+def test_evaluations_repeat_and_batches_do_not_matter(judge, home, monkeypatch):
+    policy = fit(ARITHMETIC, Base, home).policy
+    mdp = judge._mdps["validation"]
+    first = roll_out(policy, mdp, FIRST_SEEDS["validation"])
+    monkeypatch.setattr("irlbench.envs.text.evaluation._BATCH_TOKENS", 1000)
+    second = roll_out(policy, mdp, FIRST_SEEDS["validation"])
+    # Other batches round otherwise: a draw can fall on the other side once in a long while.
+    assert sum(a != b for a, b in zip(first.completions, second.completions, strict=True)) <= 1
+    other = roll_out(policy, mdp, FIRST_SEEDS["test"])
+    assert other.completions != first.completions
+
+
+def test_a_policy_without_likelihood_or_end_is_judged_too(judge):
+    found = judge.evaluate(UniformPolicy(actions=264), "validation")
+    assert found.scores["accuracy"] == 0
+    assert 0 < found.scores["stopped"] < 0.5
+
+
+def test_demonstrations_are_correct_seeded_nested_and_of_the_train_split(home):
+    found = problem(ARITHMETIC, BehaviouralCloning, home).demonstrations
+    assert len(found) == 64
+    tokenizer = ByteTokenizer()
+    for episode in found:
+        prompt = tokenizer.decode_prompt(episode.tokens[: episode.prompt_length])
+        text = tokenizer.decode(episode.tokens[episode.action_mask])
+        assert text.endswith("<|eos|>")
+        assert verify(prompt, text.removesuffix("<|eos|>"))
+        assert split_of(parse_prompt(prompt)) == "train"
+        assert all(10 <= n < 1000 for n in parse_prompt(prompt))
+    fewer = problem(ARITHMETIC, BehaviouralCloning, home, demonstrations=8).demonstrations
+    assert [e.tokens.tolist() for e in fewer] == [e.tokens.tolist() for e in found][:8]
+    other = problem(ARITHMETIC, BehaviouralCloning, home, seed=1).demonstrations
+    assert [e.tokens.tolist() for e in other] != [e.tokens.tolist() for e in found]
+
+
+def test_prompts_of_all_parts_are_apart():
+    source = ArithmeticSource(ARITHMETIC.info.protocol)
+    parts = {s: {t.prompt for t in source.items(s)} for s in ("train", "validation", "test")}
+    parts["longer"] = {t.prompt for t in source.items("longer")}
+    assert [len(parts[s]) for s in parts] == [1024, 128, 256, 128]
+    assert len(set.union(*parts.values())) == sum(map(len, parts.values()))
+
+
+def test_learners_meet_no_reward_and_only_what_they_declared(home):
+    class Curious(BehaviouralCloning):
+        needs = frozenset({"demonstrations", "interaction"})
+
+    found = problem(ARITHMETIC, Curious, home)
+    env = found.make_environment(4)
+    env.reset()
+    assert env.unwrapped is env and not hasattr(env, "mdp")
+    reasons = set()
+    for _ in range(70):
+        _, rewards, _, _, info = env.step(env.action_space.sample())
+        assert (rewards == 0).all()
+        assert set(info) <= {"finish_reason", "_finish_reason"}
+        reasons |= set(info.get("finish_reason", ()))
+    assert {"stop", "length"} & reasons
+    assert 0 < found.costs()["steps"] <= 4 * 70
+    with pytest.raises(ResourceError, match="expert_policy"):
+        found.resource("expert_policy")
+    with pytest.raises(ResourceError, match="steps"):
+        env.reset(seed=FIRST_SEEDS["test"])
+
+
+def test_behavioural_cloning_beats_the_base_model(base, judge, home):
+    solution = fit(ARITHMETIC, BehaviouralCloning, home, {"gradient_steps": 40})
+    found = judge.evaluate(solution.policy, "test")
+    assert found.scores["accuracy"] > base.scores["accuracy"] + 0.1
+    assert found.scores["nll"] < base.scores["nll"]
+
+
+@pytest.mark.slow
+def test_the_gain_over_the_base_model_is_clear_over_three_seeds(base, judge, home):
+    gains = []
+    for seed in range(3):
+        solution = fit(ARITHMETIC, BehaviouralCloning, home, seed=seed)
+        accuracy = judge.evaluate(solution.policy, "test").scores["accuracy"]
+        gains.append(accuracy - base.scores["accuracy"])
+    t_975_two_degrees = 4.303
+    lower = np.mean(gains) - t_975_two_degrees * np.std(gains, ddof=1) / np.sqrt(3)
+    assert lower > 0.05
+
+
+def small_gsm8k(folder, train=12, test=3):
+    folder.mkdir(exist_ok=True)
+    for name, count in (("train", train), ("test", test)):
+        lines = [
+            json.dumps({"question": f"What is {i} and {i}? ({name})", "answer": f"#### {2 * i}"})
+            for i in range(count)
+        ]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_gsm8k_end_to_end_on_a_small_folder(tmp_path, home, monkeypatch):
+    options = TaskOptions(data=str(small_gsm8k(tmp_path / "data")))
+    monkeypatch.setattr("irlbench.envs.text.environments.GSM8K_HORIZON", 512)
+    prepared = GSM8K.prepare(options, home)
+    assert set(prepared.given) == {"train.jsonl", "test.jsonl"}
+    assert prepared.anchors["base"]["accuracy"] == 0
+    monkeypatch.setattr(type(GSM8K), "measure_base", None)
+    assert GSM8K.prepare(options, home) == prepared, "the measured reference is kept"
+    found = problem(GSM8K, BehaviouralCloning, home, options=options, demonstrations=None)
+    assert len(found.demonstrations) == 6
+    texts = [ByteTokenizer().decode(e.tokens) for e in found.demonstrations]
+    assert all("(train)" in text and "####" in text for text in texts)
+    solution = BehaviouralCloning.configure("text", {"gradient_steps": 2, "saves": 1}).fit(
+        found, Budget(), Run()
+    )
+    judged = GSM8K.evaluator(options, home).evaluate(solution.policy, "test")
+    assert judged.scores["accuracy"] == 0 and len(judged.samples) == 3
+    assert GSM8K.demonstrator_accuracy(options) == 1
+
+
+def test_gsm8k_asks_for_its_data_and_reads_it_before_anything_else(tmp_path, home):
+    with pytest.raises(UsageError, match="needs --data"):
+        GSM8K.prepare(TaskOptions(), home)
+    folder = small_gsm8k(tmp_path / "data")
+    with (folder / "train.jsonl").open("a") as stream:
+        stream.write('{"question": "?"}\n')
+    with pytest.raises(DataError, match=r"train\.jsonl, field 'answer', row 13"):
+        GSM8K.prepare(TaskOptions(data=str(folder)), home)
+    with pytest.raises(UsageError, match="does not use --data"):
+        ARITHMETIC.prepare(TaskOptions(data=str(folder)), home)
+
+
+def test_another_model_brings_its_own_base(tmp_path, home):
+    from irlbench.envs.text.pretraining import train_tiny_model
+
+    train_tiny_model(tmp_path / "model", seed=1, threads=1, quick=True)
+    options = TaskOptions(model=str(tmp_path / "model"))
+    prepared = ARITHMETIC.prepare(options, home)
+    assert prepared.model != ARITHMETIC.info.recipe["model"]
+    assert prepared.anchors["base"]["accuracy"] < 0.05
+    tokenizer = language_model(options.model).tokenizer
+    assert isinstance(tokenizer, TransformersTokenizer)
+    ours = ByteTokenizer()
+    for text in ("348+67=", "<|eos|> é🙂"):
+        assert (tokenizer.encode_prompt(text) == ours.encode_prompt(text)).all()
+        assert (tokenizer.encode(text) == ours.encode(text)).all()
+        assert tokenizer.decode_prompt(ours.encode_prompt("1+2=")) == "1+2="
+        assert tokenizer.decode(ours.encode(text)) == text
+
+
+def copy_of_shipped(folder, file, **changes):
+    shutil.copytree(SHIPPED, folder)
+    described = json.loads((folder / file).read_text())
+    for name, value in changes.items():
+        if value is None:
+            described.pop(name, None)
+        else:
+            described[name] = value
+    (folder / file).write_text(json.dumps(described))
+    return TaskOptions(model=str(folder))
+
+
+def test_models_that_cannot_be_used(tmp_path, home):
+    short = copy_of_shipped(tmp_path / "short", "config.json", max_position_embeddings=32)
+    with pytest.raises(UsageError, match=r"reads 32 tokens, but prompt and horizon need \d+"):
+        ARITHMETIC.prepare(short, home)
+    endless = copy_of_shipped(tmp_path / "endless", "tokenizer_config.json", eos_token=None)
+    with pytest.raises(UsageError, match="end-of-sequence"):
+        ARITHMETIC.prepare(endless, home)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="safetensors"):
+        ARITHMETIC.prepare(TaskOptions(model=str(tmp_path / "empty")), home)
+    with pytest.raises(UsageError, match="no such folder"):
+        ARITHMETIC.prepare(TaskOptions(model=str(tmp_path / "nowhere")), home)
+
+
+def test_a_hub_id_without_a_network_names_both_options(home):
+    with pytest.raises(UsageError, match=r"--model nobody/nothing@main .*--data"):
+        ARITHMETIC.prepare(TaskOptions(model="nobody/nothing@main"), home)
+
+
+def test_the_reserved_names_are_not_read_as_special():
+    for name in SPECIAL_TOKENS:
+        assert ByteTokenizer().encode(name).max() < 256
