@@ -7,7 +7,7 @@ another is refused, and what is taken is counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import InitVar, asdict, dataclass, field
 from typing import Any
 
 import gymnasium
@@ -208,7 +208,8 @@ class Problem:
         track: What kind of learning this is.
         seed: The trial's seed.
         needs: The resources that the algorithm declared.
-        suppliers: For each supplied resource, what makes it.
+        suppliers: For each supplied resource, what makes it. Taken in, not kept as an attribute:
+            `interaction` makes the true environment.
         safe_info: Keys of `info` that learners may see.
         meter: Counts environment steps.
         usage: What was taken: resource name to count.
@@ -223,11 +224,17 @@ class Problem:
     track: str
     seed: int
     needs: frozenset[str]
-    suppliers: Mapping[str, Callable[..., Any]] = field(repr=False)
+    suppliers: InitVar[Mapping[str, Callable[..., Any]]]
     safe_info: frozenset[str] = frozenset()
     meter: StepMeter = field(default_factory=StepMeter)
     usage: dict[str, int] = field(default_factory=dict)
-    _made: dict[str, Any] = field(default_factory=dict, repr=False)
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self, suppliers: Mapping[str, Callable[..., Any]]) -> None:
+        def supply(name: str, *arguments: Any) -> Any:
+            return suppliers[name](*arguments)
+
+        self._supply, self._supplied = supply, frozenset(suppliers)
 
     def resource(self, name: str) -> Any:
         """A declared resource other than `interaction`, made once and counted.
@@ -243,7 +250,7 @@ class Problem:
         if name == "interaction":
             raise ResourceError("interaction is taken by `make_environment`")
         if name not in self._made:
-            self._made[name] = self.suppliers[name]()
+            self._made[name] = self._supply(name)
             counted = hasattr(self._made[name], "__len__")
             self.usage[name] = len(self._made[name]) if counted else 1
         return self._made[name]
@@ -274,7 +281,7 @@ class Problem:
         self.usage["environments"] = made + 1
         draws = np.random.default_rng([self.seed, 0xE27, made])
         seed = int(draws.integers(EVALUATION_SEEDS - num_envs))
-        inner = self.suppliers["interaction"](num_envs)
+        inner = self._supply("interaction", num_envs)
         return HiddenRewardVectorEnv(inner, self.safe_info, self.meter, seed)
 
     def costs(self) -> dict[str, int]:
@@ -289,7 +296,7 @@ class Problem:
                 f"{name!r} was not declared: add it to the algorithm's needs "
                 f"(declared: {', '.join(sorted(self.needs)) or 'nothing'})"
             )
-        if name not in self.suppliers:
+        if name not in self._supplied:
             raise ResourceError(f"{self.task_id} does not supply {name!r}")
 
 
@@ -302,5 +309,5 @@ class OpenProblem(Problem):
     def make_environment(self, num_envs: int) -> VectorEnv[Any, Any, Any]:  # type: ignore[override]
         """A batch of true environments, steps not billed."""
         self._allow("interaction")
-        inner: VectorEnv[Any, Any, Any] = self.suppliers["interaction"](num_envs)
+        inner: VectorEnv[Any, Any, Any] = self._supply("interaction", num_envs)
         return inner

@@ -82,7 +82,7 @@ def test_every_step_of_native_cartpole_is_a_true_transition():
     ):
         for i in range(ROWS):
             single.reset()
-            single.state = tuple(observation[i].astype(np.float64))
+            single.state = observation[i].astype(np.float64)
             wanted, _, wanted_end, _, _ = single.step(int(action[i]))
             np.testing.assert_allclose(following[i], wanted, atol=1e-5)
             assert bool(terminated[i]) == wanted_end

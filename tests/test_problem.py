@@ -334,7 +334,9 @@ def test_interaction_is_taken_as_an_environment():
 
 
 def test_a_problem_does_not_print_what_it_hides():
-    assert "suppliers" not in repr(problem())
+    hiding = problem()
+    assert "suppliers" not in repr(hiding)
+    assert not hasattr(hiding, "suppliers")
 
 
 # --- problems that experts are made on

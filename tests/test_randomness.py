@@ -119,8 +119,9 @@ def test_categories_of_probability_zero_are_never_drawn():
     assert set(found.tolist()) == {1, 3}
 
 
-def test_rounding_of_the_sum_does_not_matter():
-    """Ten times 0.1 sums to less than 1; the largest uniform number is still a category."""
-    probabilities = np.full((1, 10), 0.1)
-    assert probabilities.cumsum()[-1] < 1.0
-    assert sample_categorical(probabilities, np.array([1 - 2**-53])).tolist() == [9]
+def test_rounding_of_the_sum_draws_no_impossible_category():
+    """Ten times 0.1 sums to the largest number below 1, which is also the largest to be drawn."""
+    probabilities = np.array([[0.1] * 10 + [0.0]])
+    largest = 1 - 2**-53
+    assert probabilities.cumsum()[-1] == largest
+    assert sample_categorical(probabilities, np.array([largest])).tolist() == [9]

@@ -30,7 +30,7 @@ def _batch(environment, rows):
     return SyncVectorEnv([make for _ in range(rows)])
 
 
-def problem_of(environment=CARTPOLE, limit=None, cls=Problem, seed=0):
+def problem_of(environment=CARTPOLE, limit=None, cls=Problem, seed=0, batch=_batch):
     env = gymnasium.make(environment)
     return cls(
         task_id="control/toy-v0",
@@ -42,7 +42,7 @@ def problem_of(environment=CARTPOLE, limit=None, cls=Problem, seed=0):
         track="reference",
         seed=seed,
         needs=frozenset({"interaction"}),
-        suppliers={"interaction": partial(_batch, environment)},
+        suppliers={"interaction": partial(batch, environment)},
         meter=StepMeter(limit),
     )
 
@@ -198,9 +198,10 @@ def test_an_open_problem_pays_its_own_reward():
             observations, _, *rest = super().step(actions)
             return observations, Near(1.0)(None, actions, None, None), *rest
 
-    problem = problem_of(PENDULUM, cls=OpenProblem)
-    make = partial(gymnasium.make, PENDULUM)
-    problem.suppliers = {"interaction": lambda rows: Paying([make] * rows)}
+    def paying(environment, rows):
+        return Paying([partial(gymnasium.make, environment)] * rows)
+
+    problem = problem_of(PENDULUM, cls=OpenProblem, batch=paying)
     policy = solve(problem, **QUICK)
     assert _usual_action(policy) == pytest.approx(1, abs=0.4)
 

@@ -48,9 +48,10 @@ def test_equal_seeds_give_equal_weights(trained, tmp_path):
     folder, _, _ = trained
     for name, seed in (("same", 4), ("other", 5)):
         train_tiny_model(tmp_path / name, seed=seed, threads=1, quick=True)
-    weights = [read_safetensors(f / "model.safetensors") for f in (
-        folder, tmp_path / "same", tmp_path / "other"
-    )]
+    weights = [
+        read_safetensors(f / "model.safetensors")
+        for f in (folder, tmp_path / "same", tmp_path / "other")
+    ]
     assert all((weights[1][k] == v).all() for k, v in weights[0].items())
     assert any((weights[2][k] != v).any() for k, v in weights[0].items())
 

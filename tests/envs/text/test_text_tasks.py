@@ -82,7 +82,7 @@ def test_the_frozen_references_hold(base, home):
 
 def test_the_demonstrator_solves_everything(judge, home):
     policy = fit(ARITHMETIC, Expert, home).policy
-    found = judge.evaluate(pickle.loads(pickle.dumps(policy)), "test")
+    found = judge.evaluate(pickle.loads(pickle.dumps(policy)), "test")  # noqa: S301 - as handed over
     assert found.scores["accuracy"] == found.scores["accuracy_longer"] == 1
     assert found.scores["nll"] == 0 and found.scores["stopped"] == 1
 
