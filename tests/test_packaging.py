@@ -45,7 +45,7 @@ def _shipped_files() -> set[str]:
     """Every file of the package as it lies in the tree, links followed, by its import path."""
     found = set()
     for folder, folders, files in os.walk(ROOT / "irlbench", followlinks=True):
-        folders[:] = [name for name in folders if name.isidentifier() and name != "__pycache__"]
+        folders[:] = [name for name in folders if name != "__pycache__" and name[0] != "."]
         here = Path(folder).relative_to(ROOT)
         found |= {(here / name).as_posix() for name in files if name not in NOT_SHIPPED}
     return {name for name in found if not name.endswith((".pyc", ".md"))}

@@ -44,7 +44,7 @@ class BehaviouralCloning(Algorithm):
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "gridworld": {"gradient_steps": 500, "learning_rate": 0.1, "batch_size": 100_000},
         "control": {"gradient_steps": 2000, "learning_rate": 3e-3, "batch_size": 256},
-        "text": {"gradient_steps": 200, "learning_rate": 1e-3, "batch_size": 32},
+        "text": {"gradient_steps": 100, "learning_rate": 3e-4, "batch_size": 16},
     }
 
     @classmethod

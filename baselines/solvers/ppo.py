@@ -30,7 +30,7 @@ class PPOConfig:
     rollout: int = option(128, "Steps of each row between updates.")
     batch_size: int = option(128, "Transitions per gradient step.")
     epochs: int = option(10, "Passes over each rollout.")
-    learning_rate: float = option(1e-3, "Step size of Adam at the start; decays to zero linearly.")
+    learning_rate: float = option(3e-4, "Step size of Adam at the start; decays to zero linearly.")
     gae_lambda: float = option(0.95, "Lambda of generalised advantage estimation.")
     clip: float = option(0.2, "How far the probability ratio may move from 1.")
     entropy: float = option(0.0, "Weight of the entropy bonus.")

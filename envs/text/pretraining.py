@@ -82,7 +82,7 @@ def train_tiny_model(
     out_dir: Path,
     *,
     seed: int = 0,
-    threads: int = 2,
+    threads: int = 1,
     quick: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:

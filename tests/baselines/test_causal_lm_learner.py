@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,10 @@ class StandIn:
     def resource(self, name):
         assert name == "reference_model"
         return self.reference
+
+
+def stand_in(reference) -> Any:
+    return StandIn(reference)
 
 
 def reference():
@@ -55,7 +61,7 @@ DEMONSTRATIONS = Demonstrations((episode([1, 2], [3, 4, 19]), episode([5], [6, 1
 
 
 def test_log_probs_are_those_of_the_policy_and_masks_leave_prompt_and_padding_out():
-    learner = learner_for(StandIn(reference()), settings(), Run())
+    learner = learner_for(stand_in(reference()), settings(), Run())
     assert isinstance(learner, CausalLMLearner)
     assert learner.load(DEMONSTRATIONS) == 2
     batch = learner.sample(8, np.random.default_rng(0))
@@ -68,7 +74,7 @@ def test_log_probs_are_those_of_the_policy_and_masks_leave_prompt_and_padding_ou
 
 
 def test_the_loss_does_not_depend_on_padding():
-    learner = CausalLMLearner(StandIn(reference()), settings(), Run())
+    learner = CausalLMLearner(stand_in(reference()), settings(), Run())
     both = learner.batch(list(DEMONSTRATIONS))
     loss = behavioural_cloning_loss(learner.log_prob(both), both.mask)
     sums = [s.sum() for s in learner.policy().score(list(DEMONSTRATIONS))]
@@ -78,7 +84,7 @@ def test_the_loss_does_not_depend_on_padding():
 def test_updates_fit_the_demonstrations_and_leave_the_reference_alone():
     start = reference()
     before = {k: v.copy() for k, v in start.arrays().items()}
-    learner = CausalLMLearner(StandIn(start), settings(total_steps=60), Run())
+    learner = CausalLMLearner(stand_in(start), settings(total_steps=60), Run())
     learner.load(DEMONSTRATIONS)
     batch = learner.sample(2, np.random.default_rng(0))
     early = learner.policy()
@@ -92,18 +98,18 @@ def test_updates_fit_the_demonstrations_and_leave_the_reference_alone():
 
 
 def test_the_learning_rate_is_warmed_up_and_ends_at_zero():
-    learner = CausalLMLearner(StandIn(reference()), settings(total_steps=100), Run())
+    learner = CausalLMLearner(stand_in(reference()), settings(total_steps=100), Run())
     rates = []
     for step in range(101):
         learner._updates = step
         rates.append(learner._factor())
     assert rates[0] == pytest.approx(0.1) and rates[100] == 0
     assert max(rates) == rates[9] > 0.97
-    assert CausalLMLearner(StandIn(reference()), settings(), Run())._factor() == 1
+    assert CausalLMLearner(stand_in(reference()), settings(), Run())._factor() == 1
 
 
 def test_batches_are_drawn_by_the_generator_alone():
-    learner = CausalLMLearner(StandIn(reference()), settings(), Run())
+    learner = CausalLMLearner(stand_in(reference()), settings(), Run())
     learner.load(Demonstrations(tuple(episode([1], [i, 19]) for i in range(10))))
     drawn = [learner.sample(4, np.random.default_rng(s)).actions[:, 0].tolist() for s in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -111,11 +117,11 @@ def test_batches_are_drawn_by_the_generator_alone():
 
 
 def test_what_is_refused():
-    learner = CausalLMLearner(StandIn(reference()), settings(), Run())
+    learner = CausalLMLearner(stand_in(reference()), settings(), Run())
     with pytest.raises(DataError, match="subsample must be 1"):
         learner.load(DEMONSTRATIONS, subsample=2)
     flat = np.zeros(1, dtype=bool)
     with pytest.raises(DataError, match="learns from tokens"):
         learner.load(Demonstrations((Episode(np.zeros((2, 1)), np.zeros(1), flat, flat),)))
     with pytest.raises(UsageError, match="TablePolicy"):
-        CausalLMLearner(StandIn(TablePolicy(np.zeros((2, 2)))), settings(), Run())
+        CausalLMLearner(stand_in(TablePolicy(np.zeros((2, 2)))), settings(), Run())

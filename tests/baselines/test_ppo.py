@@ -182,7 +182,9 @@ QUICK = {"learning_rate": 0.01, "steps": 4096, "rollout": 64, "batch_size": 64, 
 def _usual_action(policy):
     angles = np.linspace(-3, 3, 200)
     observations = np.stack([np.cos(angles), np.sin(angles), angles], axis=1)
-    actions, _ = policy.act(observations, deterministic=True, generator=RowGenerator(np.arange(200)))
+    actions, _ = policy.act(
+        observations, deterministic=True, generator=RowGenerator(np.arange(200))
+    )
     return actions.mean()
 
 

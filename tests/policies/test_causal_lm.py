@@ -98,7 +98,7 @@ def test_rows_that_begin_anew_see_nothing_of_what_was_before():
             assert np.allclose(found, wanted, atol=1e-4), step
         append(observations, actions)
         fresh = (observations["length"] >= 24) | (np.array([step % 7 == 3, False]))
-        for row in np.flatnonzero(fresh):
+        for row in map(int, np.flatnonzero(fresh)):
             observations["tokens"][row] = 3
             observations["tokens"][row, : 2 + step % 3] = 7
             observations["length"][row] = 2 + step % 3

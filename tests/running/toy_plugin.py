@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from irlbench.algorithm import Algorithm, Budget, Run, Solution, option
+from irlbench.algorithm import Algorithm, Run, Solution, option
 from irlbench.data.demonstrations import Demonstrations, Episode
 from irlbench.errors import UsageError
 from irlbench.policies.table import TablePolicy
 from irlbench.policy import Policy
-from irlbench.problem import Problem, StepMeter
+from irlbench.problem import Budget, Problem, StepMeter
 from irlbench.rewards.table import TableReward
 from irlbench.task import (
     Evaluation,

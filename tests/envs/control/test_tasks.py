@@ -275,3 +275,12 @@ def test_survival_balances_the_pole(cartpole_home):
     assert problem.meter.used == info.budget.steps
     evaluation = CARTPOLE.evaluator(TaskOptions(), cartpole_home).evaluate(solution.policy, "test")
     assert evaluation.scores["return"] > 450
+
+
+@pytest.mark.slow
+def test_the_recipe_of_cartpoles_expert_makes_one(tmp_path):
+    from irlbench.running.experts import measure, train_expert
+
+    policy = train_expert(CARTPOLE, tmp_path)
+    # Other processors round otherwise, so the weights need not be those that ship.
+    assert measure(CARTPOLE, policy, tmp_path)["return"] >= 495

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -85,6 +86,8 @@ def test_a_special_token_within_a_completion_is_no_way_around_the_verifier():
 @pytest.mark.parametrize("make", ["toy", "registered"])
 def test_row_i_is_the_single_environment_reset_with_seed_plus_i(make):
     rows, seed, steps = 5, 11, 60
+    batch: Any
+    singles: list[Any]
     if make == "toy":
         batch = TokenVectorEnv(rows, toy())
         singles = [TokenEnv(toy()) for _ in range(rows)]
