@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.base import Batch, Learner, LearnerSettings
+from irlbench.baselines.learners.trainer import Trainer
 from irlbench.data.demonstrations import Demonstrations, TokenEpisode
 from irlbench.errors import DataError, UsageError
 from irlbench.policies.causal_lm import CausalLMPolicy
@@ -43,11 +43,7 @@ class CausalLMLearner(Learner):
                 f"the reference model is a {type(reference).__name__}; a causal-lm is needed"
             )
         self.model: Any = copy.deepcopy(reference.model).to(run.device)
-        self._settings = settings
-        self._optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self._updates = 0
+        self._trainer = Trainer(self.model.parameters(), settings, warmup=_WARMUP)
         self._episodes: list[TokenEpisode] = []
 
     def load(self, demonstrations: Demonstrations[Any], *, subsample: int = 1) -> int:
@@ -98,21 +94,7 @@ class CausalLMLearner(Learner):
 
     def update(self, loss: Tensor) -> None:
         """See `Learner.update`."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.learning_rate * self._factor()
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if self._settings.gradient_clip > 0:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._settings.gradient_clip)
-        self._optimiser.step()
-        self._updates += 1
-
-    def _factor(self) -> float:
-        total = self._settings.total_steps
-        if not total:
-            return 1.0
-        warm = min(1.0, (self._updates + 1) / max(_WARMUP * total, 1.0))
-        return warm * 0.5 * (1 + math.cos(math.pi * min(self._updates / total, 1.0)))
+        self._trainer.step(loss)
 
     def policy(self) -> Policy:
         """See `Learner.policy`."""

@@ -12,11 +12,11 @@ from irlbench.algorithm import Run
 from irlbench.baselines.learners.base import Batch, Learner, LearnerSettings
 from irlbench.baselines.learners.networks import (
     Network,
-    Trainer,
     draw,
     first_weights,
     flat_observations,
 )
+from irlbench.baselines.learners.trainer import Trainer
 from irlbench.data.demonstrations import Demonstrations
 from irlbench.errors import DataError
 from irlbench.policies.mlp import CategoricalMLPPolicy

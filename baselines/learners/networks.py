@@ -1,4 +1,4 @@
-"""Small networks with the weights' names of `irlbench.policies.mlp`, and their training."""
+"""Small networks with the weights' names of `irlbench.policies.mlp`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from irlbench.algorithm import Run
-from irlbench.baselines.learners.base import LearnerSettings
 from irlbench.data.demonstrations import Transitions
 
 #: A dimension that varies less than this is not blown up to unit variance.
@@ -76,37 +75,6 @@ class Network(nn.Module):
         for name, layer in {**layers, self.head_name: self.head}.items():
             named.update({f"{name}.{key}": value for key, value in layer.named_parameters()})
         return {name: value.detach().cpu().numpy().copy() for name, value in named.items()}
-
-
-class Trainer:
-    """Adam with decoupled weight decay, a cosine decay and a limit on the gradient's norm.
-
-    Args:
-        parameters: What is trained.
-        settings: Step sizes.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter], settings: LearnerSettings) -> None:
-        self._parameters = list(parameters)
-        self._clip = settings.gradient_clip
-        self._optimiser = torch.optim.AdamW(
-            self._parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self._schedule = (
-            torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, settings.total_steps)
-            if settings.total_steps
-            else None
-        )
-
-    def step(self, loss: Tensor) -> None:
-        """One update on a scalar loss."""
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if self._clip:
-            torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
-        self._optimiser.step()
-        if self._schedule is not None:
-            self._schedule.step()
 
 
 def first_weights(run: Run) -> torch.Generator:

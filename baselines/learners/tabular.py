@@ -11,6 +11,7 @@ from torch import Tensor
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.base import Batch, Learner, LearnerSettings
+from irlbench.baselines.learners.trainer import Trainer
 from irlbench.data.demonstrations import Demonstrations
 from irlbench.errors import DataError
 from irlbench.policies.table import TablePolicy
@@ -30,15 +31,7 @@ class TabularLearner(Learner):
         self.logits = torch.zeros(
             states, actions, dtype=torch.float64, device=run.device, requires_grad=True
         )
-        self._clip = settings.gradient_clip
-        self._optimiser = torch.optim.AdamW(
-            [self.logits], lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self._schedule = (
-            torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, settings.total_steps)
-            if settings.total_steps
-            else None
-        )
+        self._trainer = Trainer([self.logits], settings)
         self._all: Batch | None = None
 
     def load(self, demonstrations: Demonstrations[Any], *, subsample: int = 1) -> int:
@@ -72,13 +65,7 @@ class TabularLearner(Learner):
 
     def update(self, loss: Tensor) -> None:
         """See `Learner.update`."""
-        self._optimiser.zero_grad()
-        loss.backward()
-        if self._clip > 0:
-            torch.nn.utils.clip_grad_norm_([self.logits], self._clip)
-        self._optimiser.step()
-        if self._schedule is not None:
-            self._schedule.step()
+        self._trainer.step(loss)
 
     def policy(self) -> TablePolicy:
         """See `Learner.policy`."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from irlbench.data.demonstrations import TokenEpisode
 from irlbench.envs.text.token_mdp import TokenMDP, TokenVectorEnv
+from irlbench.errors import DataError
 from irlbench.policy import Policy
 from irlbench.randomness import EVALUATION_SEEDS, RowGenerator
 from irlbench.task import Evaluation, Evaluator, Split
@@ -111,7 +112,7 @@ def demonstration_nll(policy: Policy, episodes: Sequence[TokenEpisode]) -> float
     """
     try:
         scores = policy.score(episodes)
-    except NotImplementedError:
+    except (NotImplementedError, DataError):  # the latter: a policy that scores no token episodes
         return None
     return float(-np.concatenate(scores).mean() + 0.0)  # no negative zero
 

@@ -61,6 +61,7 @@ class TextTask(Task):
         self.refuse(options, "model", *(["data"] if self.info.needs_data else []))
         source = self._source(options)
         model = language_model(options.model, fetch=True)
+        digest = model.hash
         items = [
             item for s in ("train", "validation", "test", "longer") for item in source.items(s)
         ]
@@ -70,7 +71,7 @@ class TextTask(Task):
         built = {"demonstrations": _content_hash(self._demonstrations(source, model))}
         if model.revision is not None:
             built["model_revision"] = model.revision
-        return Prepared(given, built, model.hash, self._anchors(options, model, given, home))
+        return Prepared(given, built, digest, self._anchors(options, model, given, home))
 
     def _anchors(
         self, options: TaskOptions, model: LanguageModel, given: Mapping[str, str], home: Path
@@ -220,7 +221,7 @@ def _arithmetic() -> TextTask:
             "demonstrations": {"pool": 1024, "seed": 1, "author": "careful", "version": 1},
             "model": frozen["measured_for"]["model"],
         },
-        demonstrations=64,
+        demonstrations=16,
         preload=_PRELOAD,
     )
 

@@ -39,7 +39,7 @@ def train(
         typer.Option(
             "--threads", metavar="N", help="Another number rounds otherwise: other weights."
         ),
-    ] = "2",
+    ] = "1",
     quick: Annotated[
         bool, typer.Option("--quick", help="A few updates only, to see that it works.")
     ] = False,

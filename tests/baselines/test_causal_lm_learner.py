@@ -101,11 +101,13 @@ def test_the_learning_rate_is_warmed_up_and_ends_at_zero():
     learner = CausalLMLearner(stand_in(reference()), settings(total_steps=100), Run())
     rates = []
     for step in range(101):
-        learner._updates = step
-        rates.append(learner._factor())
-    assert rates[0] == pytest.approx(0.1) and rates[100] == 0
-    assert max(rates) == rates[9] > 0.97
-    assert CausalLMLearner(stand_in(reference()), settings(), Run())._factor() == 1
+        learner._trainer.updates = step
+        rates.append(learner._trainer.learning_rate)
+    peak = settings().learning_rate
+    assert rates[0] == pytest.approx(0.1 * peak) and rates[100] == 0
+    assert max(rates) == rates[9] > 0.97 * peak
+    constant = CausalLMLearner(stand_in(reference()), settings(), Run())
+    assert constant._trainer.learning_rate == peak
 
 
 def test_batches_are_drawn_by_the_generator_alone():

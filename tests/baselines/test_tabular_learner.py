@@ -138,10 +138,10 @@ def test_the_step_size_decays_to_zero_along_a_cosine():
     constant = LearnerSettings(**{**vars(SETTINGS), "total_steps": 0})
     made, steady = learner(random_demonstrations()), learner(random_demonstrations(), constant)
     clone(made, steps=250), clone(steady, steps=250)
-    assert made._optimiser.param_groups[0]["lr"] == pytest.approx(0.05)
-    assert steady._optimiser.param_groups[0]["lr"] == 0.1
+    assert made._trainer.learning_rate == pytest.approx(0.05)
+    assert steady._trainer.learning_rate == 0.1
     clone(made, steps=250)
-    assert made._optimiser.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+    assert made._trainer.learning_rate == pytest.approx(0.0, abs=1e-12)
 
 
 def test_equal_runs_give_equal_bits():
