@@ -47,6 +47,18 @@ class RunSummary:
     interrupted: bool = False
     failures: list[tuple[str, str]] = field(default_factory=list)
 
+    def count(self, record: Record) -> None:
+        """Takes in a trial that finished now."""
+        self.done += not record.failed
+        self.count_failure(record)
+
+    def count_failure(self, record: Record) -> None:
+        """Takes in a trial if it failed, now or when it was run before."""
+        if record.failed and record.error is not None:
+            self.failed += 1
+            message = f"{record.error['type']}: {record.error['message']}"
+            self.failures.append((record.trial, message))
+
 
 @dataclass(frozen=True)
 class LoadedTrial:
@@ -152,10 +164,10 @@ def run(
         progress.planned(todo)
         made = [_job(spec, options, store) for spec in todo]
         ready = {name: (task, prepared[name]) for name, task in tasks.items()}
-        executor = LocalExecutor(store, ready, jobs=jobs, timeout=timeout, progress=progress)
-        for record in executor.execute(made):
-            summary.done += not record.failed
-            _count_failure(record, summary)
+        executor = LocalExecutor(
+            store, ready, jobs=jobs, timeout=timeout, progress=progress, on_record=summary.count
+        )
+        executor.execute(made)
     except KeyboardInterrupt:
         summary.interrupted = True
     finally:
@@ -236,18 +248,10 @@ def _pending(specs: Sequence[TrialSpec], store: Store, summary: RunSummary) -> l
     for spec in specs:
         if spec.id in there:
             summary.reused += 1
-            _count_failure(store.read(spec.id), summary)
+            summary.count_failure(store.read(spec.id))
         else:
             todo.append(spec)
     return todo
-
-
-def _count_failure(record: Record, summary: RunSummary) -> None:
-    if record.failed and record.error is not None:
-        summary.failed += 1
-        summary.failures.append(
-            (record.trial, f"{record.error['type']}: {record.error['message']}")
-        )
 
 
 def _job(spec: TrialSpec, options: TaskOptions, store: Store) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -68,6 +68,7 @@ class LocalExecutor:
         jobs: Trials at a time.
         timeout: Seconds after which a trial fails, or None.
         progress: Told what happens.
+        on_record: Called with each record once it is on disk; no Ctrl-C comes between.
     """
 
     def __init__(
@@ -78,15 +79,16 @@ class LocalExecutor:
         jobs: int,
         timeout: float | None,
         progress: Progress,
+        on_record: Callable[[Record], None],
     ) -> None:
-        self._store, self._tasks = store, tasks
+        self._store, self._tasks, self._on_record = store, tasks, on_record
         self._jobs, self._timeout, self._progress = jobs, timeout, progress
         self._running: list[Running] = []
 
-    def execute(self, jobs: Sequence[Job]) -> Iterator[Record]:
-        """Runs trials in order, several at a time; yields each record once it is on disk.
+    def execute(self, jobs: Sequence[Job]) -> None:
+        """Runs trials in order, several at a time.
 
-        Whatever ends the iteration (an error, Ctrl-C) ends the trials under way.
+        Whatever ends this early (an error, Ctrl-C) ends the trials under way.
         """
         queue = list(reversed(jobs))
         try:
@@ -95,10 +97,8 @@ class LocalExecutor:
                     self._start(queue.pop())
                 self._listen()
                 for trial in [t for t in self._running if t.finished]:
-                    record = self._publish(trial)
+                    self._publish(trial)
                     self._running.remove(trial)
-                    if record is not None:
-                        yield record
         finally:
             for trial in self._running:
                 trial.kill()
@@ -180,17 +180,17 @@ class LocalExecutor:
         ):
             trial.best = {"step": step, "scores": scores}
 
-    def _publish(self, trial: Running) -> Record | None:
+    def _publish(self, trial: Running) -> None:
         trial.kill()
         record = self._record(trial)
         trial.curve.sort(key=lambda row: (row[0], row[2], row[3]))
         with _uninterrupted():
             published = self._store.publish(record, trial.curve, Path(trial.job.folder))
-        if published is None:
-            self._progress.note(f"{trial.job.spec.label}: another process published it first")
-            return None
-        self._progress.finished(trial.job.spec, published)
-        return published
+            if published is None:
+                self._progress.note(f"{trial.job.spec.label}: another process published it first")
+                return
+            self._on_record(published)
+            self._progress.finished(trial.job.spec, published)
 
     def _record(self, trial: Running) -> Record:
         spec = trial.job.spec

@@ -19,7 +19,7 @@ from irlbench.problem import Budget, Problem
 from irlbench.randomness import RowGenerator
 
 SETTINGS = LearnerSettings(
-    learning_rate=1e-2, weight_decay=0.0, hidden=(16, 16), gradient_clip=1.0, total_steps=100
+    learning_rate=1e-2, weight_decay=0.0, hidden=(16, 16), gradient_clip=1.0, total_steps=400
 )
 DISCRETE = spaces.Discrete(3)
 BOX = spaces.Box(np.array([-1, -2], np.float32), np.array([1, 6], np.float32))
