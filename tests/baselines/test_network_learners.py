@@ -214,9 +214,9 @@ def test_gradients_are_clipped_where_a_limit_is_set(clip):
 
 def test_the_learning_rate_ends_at_zero():
     learner = learner_of(DISCRETE)
-    train(learner, 100)
+    train(learner, SETTINGS.total_steps)
     before = learner.policy().arrays()
-    train(learner, 1)
+    train(learner, 30)
     after = learner.policy().arrays()
     assert all(np.allclose(before[name], after[name], atol=1e-6) for name in before)
 
