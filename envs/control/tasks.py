@@ -12,7 +12,13 @@ _SCORES = (
     Score("return", "undiscounted return per episode"),
     Score("length", "steps per episode"),
 )
-_PRELOAD = ("torch", "h5py", "stable_baselines3", "irlbench.envs.control.environments")
+_PRELOAD = (
+    "torch",
+    "torch._dynamo",  # the first optimiser imports it, which takes a second
+    "h5py",
+    "stable_baselines3",
+    "irlbench.envs.control.environments",
+)
 _SUPPLIES = frozenset({"demonstrations", "interaction", "expert_policy"})
 
 

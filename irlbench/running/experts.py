@@ -62,8 +62,8 @@ def train_expert(
     solver = registry().solver(recipe["solver"]).configure(task.world, recipe.get("settings"))
 
     def sink(kind: str, step: int, value: Any) -> None:
-        if advance is not None:
-            advance(step, budget.steps, value if kind == "log" else {})
+        if advance is not None and kind == "log":
+            advance(step, budget.steps, value)
 
     _limit_threads(threads)
     seed_libraries(seed)
