@@ -7,6 +7,7 @@ judges the policies that the learner hands in; it holds no learner. Neither wait
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import pickle
 import signal
@@ -30,7 +31,7 @@ from irlbench.running.trial import Job
 from irlbench.task import ProblemRequest, Task, TaskOptions
 
 FINAL = -1
-"""In place of a step: the final policy, judged on the test split."""
+"""In place of a number: the final policy, judged on the test split."""
 
 
 class NotFiniteError(IrlbenchError):
@@ -69,11 +70,12 @@ def _fit(job: Job, connection: Connection) -> tuple[bytes | None, dict[str, Any]
     seed_libraries(spec.seed)
     problem = task.problem(request, Path(job.home))
     began = time.monotonic()
+    places = itertools.count()
 
     def sink(kind: str, step: int, value: Any) -> None:
         seconds = time.monotonic() - began
         if kind == "save":
-            value = _hand_over(value, folder / "saves" / str(step))
+            value = _hand_over(value, folder / "saves" / str(next(places)))
         connection.send((kind, step, value, seconds))
 
     run = Run(
@@ -117,8 +119,9 @@ def _hand_over(policy: Policy, folder: Path) -> bytes | None:
 def evaluator_main(job: Job, connection: Connection) -> None:
     """Judges policies until it receives None.
 
-    Receives (step, policy) and sends ("evaluated", step, evaluation, seconds) or
-    ("failed", error). Step `FINAL` is judged on the test split.
+    Receives (place, policy), the place being a number under `saves` or `FINAL`, and sends
+    ("evaluated", place, evaluation, seconds) or ("failed", error). `FINAL` is judged on the test
+    split.
     """
     folder = Path(job.folder)
     _begin(folder / "log.txt", job.spec.threads)
@@ -128,18 +131,19 @@ def evaluator_main(job: Job, connection: Connection) -> None:
         seed_libraries(job.spec.seed)
         evaluator = task.evaluator(job.options, Path(job.home))
         while (request := connection.recv()) is not None:
-            step, pickled = request
+            place, pickled = request
+            final = place == FINAL
             began = time.monotonic()
-            place = folder if step == FINAL else folder / "saves" / str(step)
-            policy = load_policy(place) if pickled is None else _unpacked(pickled)
-            evaluation = evaluator.evaluate(policy, "test" if step == FINAL else "validation")
+            saved = folder if final else folder / "saves" / str(place)
+            policy = load_policy(saved) if pickled is None else _unpacked(pickled)
+            evaluation = evaluator.evaluate(policy, "test" if final else "validation")
             found = {
                 "scores": _plain(evaluation.scores),
                 "episodes": {k: [float(x) for x in v] for k, v in evaluation.episodes.items()},
-                "samples": evaluation.samples if step == FINAL else [],
+                "samples": evaluation.samples if final else [],
             }
-            _require_finite(task, found, step)
-            connection.send(("evaluated", step, found, time.monotonic() - began))
+            _require_finite(task, found)
+            connection.send(("evaluated", place, found, time.monotonic() - began))
     except EOFError:
         return
     except BaseException as error:
@@ -156,15 +160,14 @@ def _plain(scores: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in scores.items()}
 
 
-def _require_finite(task: Task, found: dict[str, Any], step: int) -> None:
-    which = "final policy" if step == FINAL else f"policy of step {step}"
+def _require_finite(task: Task, found: dict[str, Any]) -> None:
     if task.info.primary.name not in found["scores"]:
         raise IrlbenchError(f"the evaluator of {task.id} gave no {task.info.primary.name!r}")
     values = dict(found["scores"])
     values.update({k: float(np.sum(v)) for k, v in found["episodes"].items()})
     for name, value in values.items():
         if not np.isfinite(value):
-            raise NotFiniteError(f"{name} of the {which} is {value}")
+            raise NotFiniteError(f"{name} of an evaluated policy is {value}")
 
 
 def prepare_main(

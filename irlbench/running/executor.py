@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +32,9 @@ class Running:
         evaluator: Its evaluator's process.
         deadline: When it is cut off, on the monotonic clock; None: never.
         curve: Logged scalars and validation scores so far.
-        waiting: Policies handed in and not judged yet.
+        handed: Step and seconds of every policy handed in along the way, in order.
+        queue: Policies that wait for the evaluator, the one it has first: their place in
+            `handed`, or `FINAL`, and their bytes where they are on no disk.
         outcome: What the learner reported at its end.
         final: The final evaluation.
         error: Why it failed.
@@ -41,7 +45,8 @@ class Running:
     evaluator: processes.Child
     deadline: float | None
     curve: list[CurveRow] = field(default_factory=list)
-    waiting: dict[int, float] = field(default_factory=dict)
+    handed: list[tuple[int, float]] = field(default_factory=list)
+    queue: deque[tuple[int, bytes | None]] = field(default_factory=deque)
     outcome: dict[str, Any] | None = None
     final: dict[str, Any] | None = None
     error: dict[str, str] | None = None
@@ -51,7 +56,7 @@ class Running:
     @property
     def finished(self) -> bool:
         """Whether nothing more is to come."""
-        return self.error is not None or (self.final is not None and not self.waiting)
+        return self.error is not None or self.final is not None
 
     def kill(self) -> None:
         """Ends both processes."""
@@ -144,32 +149,42 @@ class LocalExecutor:
             self._progress.advanced(trial.job.spec, step, None)
         elif kind == "save":
             _, step, policy, seconds = message
-            self._judge(trial, step, policy, seconds)
+            trial.handed.append((step, seconds))
+            self._judge(trial, len(trial.handed) - 1, policy)
             self._progress.advanced(trial.job.spec, step, None)
         elif kind == "done":
             _, policy, trial.outcome = message
             trial.learner.end()
-            self._judge(trial, FINAL, policy, 0.0)
+            self._judge(trial, FINAL, policy)
         elif kind == "evaluated":
             self._evaluated(trial, *message[1:])
         else:
             trial.error = message[1]
 
-    def _judge(self, trial: Running, step: int, policy: bytes | None, seconds: float) -> None:
-        trial.waiting[step] = seconds
+    def _judge(self, trial: Running, place: int, policy: bytes | None) -> None:
+        trial.queue.append((place, policy))
+        if len(trial.queue) == 1:
+            self._send_next(trial)
+
+    def _send_next(self, trial: Running) -> None:
+        """Sends one policy to an evaluator that waits for it: neither side can block the other."""
         try:
-            trial.evaluator.connection.send((step, policy))
+            trial.evaluator.connection.send(trial.queue[0])
         except (BrokenPipeError, ConnectionResetError):
             trial.error = trial.error or _error(
                 "ProcessDied", f"the evaluator's process {trial.evaluator.ended}"
             )
 
-    def _evaluated(self, trial: Running, step: int, found: dict[str, Any], took: float) -> None:
-        seconds = trial.waiting.pop(step)
+    def _evaluated(self, trial: Running, place: int, found: dict[str, Any], took: float) -> None:
+        trial.queue.popleft()
         trial.evaluation_seconds += took
-        if step == FINAL:
+        if place == FINAL:
             trial.final = found
             return
+        if trial.queue:
+            self._send_next(trial)
+        step, seconds = trial.handed[place]
+        shutil.rmtree(Path(trial.job.folder) / "saves" / str(place), ignore_errors=True)
         scores = found["scores"]
         trial.curve += [(step, seconds, "validation", k, v) for k, v in sorted(scores.items())]
         primary = self._tasks[trial.job.spec.task][0].info.primary

@@ -153,8 +153,7 @@ class Store:
         """
         import dataclasses
 
-        for name in ("saves", "final"):
-            shutil.rmtree(work / name, ignore_errors=True)
+        shutil.rmtree(work / "saves", ignore_errors=True)
         for path in work.glob("checkpoint.*"):
             path.unlink()
         write_curve(work / "curve.parquet", curve)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import h5py
 import minari
@@ -210,6 +211,7 @@ def _build(home, marks):
     def build():
         with marks.open("a") as stream:
             stream.write("built\n")
+        time.sleep(1.0)  # long enough for the others to arrive
         return recording()
 
     ensure_dataset(home, "world/task-v0/expert", {"count": 3}, build)

@@ -296,3 +296,10 @@ def test_progress_is_plain_lines_where_no_terminal_is(
     printed = "".join(capsys.readouterr())
     assert "gridworld/toy-v0" in printed
     assert "\x1b" not in printed
+
+
+def test_policies_may_come_faster_than_they_are_judged(tmp_path: Path) -> None:
+    assert go(tmp_path / "out", "toy/floods", seeds=1, timeout=60.0).done == 1
+    store = Store(tmp_path / "out")
+    curve = store.curve(only(tmp_path / "out").trial)
+    assert curve.filter(curve["name"] == "return").height == 30
