@@ -62,6 +62,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'irlbench' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def _register_environments() -> None:
     from gymnasium.envs.registration import register
     from gymnasium.envs.registration import registry as known

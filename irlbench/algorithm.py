@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from irlbench.errors import BudgetExceeded, DataError, UnknownNameError, UsageError
 from irlbench.policy import Policy
-from irlbench.problem import Budget, Problem
+from irlbench.problem import RESOURCES, Budget, Problem, StepMeter
 from irlbench.reward import RewardFunction
 
 WORLDS = ("gridworld", "control", "text")
@@ -34,6 +34,29 @@ TRACKS: Mapping[str, str] = {
     "preferences+dynamics": "preferences and the transition probabilities",
     "reference": "reference rows, which are never ranked",
 }
+
+_GIVEN = {
+    "demonstrations": frozenset(
+        {"demonstrations", "offline_transitions", "features", "reference_model"}
+    ),
+    "preferences": frozenset({"preferences", "offline_transitions", "features", "reference_model"}),
+}
+_INTERACTION = frozenset(
+    {"interaction", "resets", "generative_model", "expert_queries", "preference_queries"}
+)
+
+
+def resources_of(track: str) -> frozenset[str]:
+    """The resources that an algorithm of a track may take: only equals are ranked.
+
+    Args:
+        track: One of `TRACKS`.
+    """
+    if track == "reference":
+        return frozenset(RESOURCES)
+    kind, _, more = track.partition("+")
+    extra = {"": frozenset(), "interaction": _INTERACTION, "dynamics": frozenset({"dynamics"})}
+    return _GIVEN[kind] | extra[more]
 
 
 def option(default: Any, help: str) -> Any:
@@ -56,6 +79,9 @@ class Solution:
 
 Sink = Callable[[str, int, Any], None]
 
+#: Name under which a checkpoint keeps gradient steps, environment steps and seconds.
+_SPENT = "irlbench.spent"
+
 
 class Run:
     """One fit under way: seed, device, logging, saving, spending.
@@ -68,6 +94,7 @@ class Run:
         sink: Receives ("log", step, scalars) and ("save", step, policy). None keeps them in
             `self.logged` and `self.saved`.
         folder: Where checkpoints go; None: nowhere.
+        meter: The problem's, whose count a checkpoint keeps too.
     """
 
     def __init__(
@@ -79,6 +106,7 @@ class Run:
         budget: Budget | None = None,
         sink: Sink | None = None,
         folder: Path | None = None,
+        meter: StepMeter | None = None,
     ) -> None:
         self.seed, self.device, self.threads = seed, device, threads
         self.budget = budget or Budget()
@@ -86,6 +114,7 @@ class Run:
         self.logged: list[tuple[int, dict[str, float]]] = []
         self.saved: list[tuple[int, Policy]] = []
         self._sink, self._folder = sink, folder
+        self._meter = meter or StepMeter()
         self._began = time.monotonic()
 
     def generator(self, name: str) -> np.random.Generator:
@@ -139,8 +168,9 @@ class Run:
         if self._folder is not None:
             from irlbench.serialisation import save_arrays
 
-            counters = {"gradient_steps": self.gradient_steps, "seconds": self.seconds}
-            save_arrays(self._folder, "checkpoint", "checkpoint", state, counters)
+            # In the same file as the state: a kill cannot part them.
+            spent = np.array([self.gradient_steps, self._meter.used, self.seconds])
+            save_arrays(self._folder, "checkpoint", "checkpoint", {**state, _SPENT: spent}, {})
 
     @property
     def restored(self) -> dict[str, NDArray[Any]] | None:
@@ -150,11 +180,12 @@ class Run:
         if self._folder is None or not (self._folder / "checkpoint.json").exists():
             return None
         try:
-            _, arrays, counters = load_arrays(self._folder, "checkpoint", ["checkpoint"])
-        except DataError:
+            _, arrays, _ = load_arrays(self._folder, "checkpoint", ["checkpoint"])
+            gradient_steps, steps, seconds = arrays.pop(_SPENT).tolist()
+        except (DataError, KeyError, ValueError):
             return None
-        self.gradient_steps = int(counters["gradient_steps"])
-        self._began = time.monotonic() - float(counters["seconds"])
+        self.gradient_steps, self._meter.used = int(gradient_steps), int(steps)
+        self._began = time.monotonic() - seconds
         return arrays
 
 
@@ -220,8 +251,7 @@ def _convert(owner: str, declared: dataclasses.Field[Any], value: Any) -> Any:
     if default is not None and not (value is None and "None" in str(declared.type)):
         if type(value) is not wanted:
             raise UsageError(
-                f"{owner}.{declared.name} is a {wanted.__name__} (default {default!r}), "
-                f"got {value!r}"
+                f"{owner}.{declared.name} must be of type {wanted.__name__}, got {value!r}"
             )
     if isinstance(value, float) and not np.isfinite(value):
         raise UsageError(f"{owner}.{declared.name} must be finite, got {value!r}")
@@ -251,6 +281,16 @@ class Algorithm(Configurable, ABC):
     def needs_for(cls, world: str) -> frozenset[str]:
         """The resources it takes in a world."""
         return cls.needs
+
+    @classmethod
+    def solvers_for(cls, world: str, config: Any) -> tuple[str, ...]:
+        """Ids of the solvers that it calls; they are part of what determines a trial.
+
+        Args:
+            world: One of `WORLDS`.
+            config: An instance of `Config`.
+        """
+        return ()
 
     @abstractmethod
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:

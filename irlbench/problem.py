@@ -53,8 +53,12 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value is not None and value < 0:
-                raise UsageError(f"budget {name} must not be negative, got {value}")
+            if value is None:
+                continue
+            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise UsageError(f"budget {name} must be a number from 0 on, got {value}")
+            if name != "seconds" and value != int(value):
+                raise UsageError(f"budget {name} must be a whole number, got {value}")
 
 
 @dataclass
@@ -98,10 +102,17 @@ class HiddenRewardVectorEnv(VectorEnv[Any, Any, Any]):
         safe_info: Keys of `info` that the task declares safe.
         meter: Where steps are billed.
         seed: Used by the first `reset` that gives none, so that every run is reproducible.
+        free_resets: Whether `options` of `reset` other than `reset_mask` reach the environment.
     """
 
     def __init__(
-        self, inner: VectorEnv[Any, Any, Any], safe_info: Iterable[str], meter: StepMeter, seed: int
+        self,
+        inner: VectorEnv[Any, Any, Any],
+        safe_info: Iterable[str],
+        meter: StepMeter,
+        seed: int,
+        *,
+        free_resets: bool = False,
     ) -> None:
         self.num_envs = inner.num_envs
         self.observation_space = inner.observation_space
@@ -130,7 +141,10 @@ class HiddenRewardVectorEnv(VectorEnv[Any, Any, Any]):
             _check_seeds(given, inner.num_envs)
             mask = (options or {}).get("reset_mask")
             ended[slice(None) if mask is None else np.asarray(mask, dtype=bool)] = False
-            observations, info = inner.reset(seed=given, options=options)  # type: ignore[arg-type]
+            # Other options choose states: that is what the resource `resets` is for.
+            allowed_options = None if mask is None else {"reset_mask": mask}
+            passed = options if free_resets else allowed_options
+            observations, info = inner.reset(seed=given, options=passed)  # type: ignore[arg-type]
             return observations, _cut(info, allowed)
 
         def step(
@@ -190,7 +204,7 @@ def _cut(info: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
         if name in allowed or name == "final_obs":
             kept[key] = value
         elif name == "final_info":
-            kept[key] = _cut(value, allowed) if isinstance(value, Mapping) else value
+            kept[key] = _cut(value, allowed) if isinstance(value, Mapping) else {}
     return kept
 
 
@@ -282,7 +296,8 @@ class Problem:
         draws = np.random.default_rng([self.seed, 0xE27, made])
         seed = int(draws.integers(EVALUATION_SEEDS - num_envs))
         inner = self._supply("interaction", num_envs)
-        return HiddenRewardVectorEnv(inner, self.safe_info, self.meter, seed)
+        free = "resets" in self.needs
+        return HiddenRewardVectorEnv(inner, self.safe_info, self.meter, seed, free_resets=free)
 
     def costs(self) -> dict[str, int]:
         """What was used so far: steps, and a count per resource."""

@@ -17,11 +17,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from irlbench.algorithm import Algorithm, Solver
+from irlbench.algorithm import Algorithm, Solver, resources_of
 from irlbench.errors import UnknownNameError, UnsupportedPairError, UsageError
 from irlbench.task import Task
 
 Group = Literal["tasks", "algorithms", "solvers", "suites"]
+_ID = re.compile(r"^[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*$")
 _VERSION = re.compile(r"^(?P<stem>.+)-v(?P<version>\d+)$")
 
 
@@ -93,32 +94,40 @@ class Registry:
         Raises:
             UsageError: If it cannot be read, raises, or defines nothing to register.
         """
-        path = path.resolve()
+        named, path = path, path.resolve()
         if path in self._plugins:
             return self._plugins[path]
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise UsageError(f"--plugin {path.name}: {error.strerror}") from error
+            raise UsageError(f"--plugin {named}: {error.strerror}") from error
         digest = hashlib.sha256(content).hexdigest()
         name = f"irlbench_plugin_{digest[:12]}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise UsageError(f"--plugin {path.name}: not a Python file (it should end in .py)")
+            raise UsageError(f"--plugin {named}: not a Python file (it should end in .py)")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
-            raise UsageError(
-                f"--plugin {path.name} raised {type(error).__name__}: {error}"
-            ) from error
+            raise UsageError(f"--plugin {named} raised {type(error).__name__}: {error}") from error
         found = list(_registrable(module))
         if not found:
-            raise UsageError(
-                f"--plugin {path.name} defines no Algorithm, Solver or Task with an id"
-            )
+            raise UsageError(f"--plugin {named} defines no Algorithm, Solver or Task with an id")
+        for _, key, _ in found:
+            if not _ID.match(key):
+                raise UsageError(
+                    f"--plugin {named}: id {key!r} is not of the form <package>/<name> "
+                    "(small letters, digits, '-', '_', '.')"
+                )
+        for group, key, _ in found:
+            if key in self._group(group):
+                origin = "another plug-in" if (group, key) in self._origin else "irlbench"
+                raise UsageError(
+                    f"--plugin {named}: {group[:-1]} {key!r} is {origin}'s already: choose another id"
+                )
         for group, key, thing in found:
             self._group(group)[key] = thing
             self._origin[group, key] = digest
@@ -130,9 +139,9 @@ class Registry:
         return self._origin.get((group, name))
 
     @property
-    def plugins(self) -> list[Path]:
-        """The plug-in files that were loaded."""
-        return list(self._plugins)
+    def plugins(self) -> tuple[tuple[str, str], ...]:
+        """The plug-in files that were loaded, each with its SHA-256."""
+        return tuple((str(path), digest) for path, digest in self._plugins.items())
 
 
 def _registrable(module: Any) -> Iterator[tuple[Group, str, Any]]:
@@ -164,6 +173,13 @@ def why_not(algorithm: type[Algorithm], task: Task) -> str | None:
     missing = algorithm.needs_for(task.world) - task.info.supplies
     if missing:
         return f"{algorithm.id} needs {', '.join(sorted(missing))}, which {task.id} does not supply"
+    for track in algorithm.tracks:
+        beyond = algorithm.needs_for(task.world) - resources_of(track)
+        if beyond:
+            return (
+                f"{algorithm.id} takes {', '.join(sorted(beyond))}, which track {track!r} does not "
+                "give: declare the track that does"
+            )
     return None
 
 

@@ -118,12 +118,14 @@ class Prepared:
         built: Hashes of what was built here by the task's recipe; recorded only.
         model: Hash of the language model, where there is one; part of the trial id.
         anchors: References that replace or join the task's own: name to scores.
+        available: How many demonstrations there are to draw from, where that is known.
     """
 
     given: Mapping[str, str] = field(default_factory=dict)
     built: Mapping[str, str] = field(default_factory=dict)
     model: str | None = None
     anchors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    available: int | None = None
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ def test_without_a_limit_nothing_is_refused():
 
 @pytest.mark.parametrize("name", ["steps", "gradient_steps", "seconds"])
 def test_a_negative_budget_is_refused(name):
-    with pytest.raises(UsageError, match=f"{name} must not be negative, got -1"):
+    with pytest.raises(UsageError, match=f"{name} must be a number from 0 on, got -1"):
         Budget(**{name: -1})
     assert getattr(Budget(**{name: 0}), name) == 0
 
@@ -350,3 +350,17 @@ def test_an_open_problem_pays_and_bills_nothing():
     assert given.meter.used == 0
     with pytest.raises(ResourceError):
         problem((), cls=OpenProblem).make_environment(1)
+
+
+def test_other_reset_options_reach_the_environment_only_where_resets_are_declared():
+    class Choosing(Leaky):
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.array([float((options or {}).get("start", 0.0))]), {}
+
+    def observed(needs):
+        given = problem(needs, interaction=lambda n: SyncVectorEnv([Choosing] * n))
+        return given.make_environment(2).reset(options={"start": 7.0})[0].ravel().tolist()
+
+    assert observed({"interaction"}) == [0.0, 0.0]
+    assert observed({"interaction", "resets"}) == [7.0, 7.0]

@@ -83,12 +83,17 @@ class Survival(Algorithm):
         """Dynamics where they are known, interaction elsewhere."""
         return frozenset({"dynamics"} if world == "gridworld" else {"interaction"})
 
+    @classmethod
+    def solvers_for(cls, world: str, config: SurvivalConfig) -> tuple[str, ...]:
+        """The one it is told to use, or the world's usual one."""
+        return (config.solver or cls.usual[world],)
+
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         """See `Algorithm.fit`."""
         from irlbench.registry import registry
         from irlbench.rewards.linear import LinearReward
 
         reward = LinearReward.constant(self.config.reward, problem.discount)
-        solver = registry().solver(self.config.solver or self.usual[problem.world])
+        solver = registry().solver(self.solvers_for(problem.world, self.config)[0])
         policy = solver.configure(problem.world).solve(problem, reward, budget, run)
         return Solution(policy=policy, reward=reward)

@@ -104,9 +104,10 @@ class ControlTask(Task):
             return Prepared(
                 given={"demonstrations": summary.content_hash},
                 anchors={"demonstrator": demonstrator},
+                available=summary.episodes,
             )
         _, summary = ensure_dataset(home, self._dataset, self._recipe, self._record)
-        return Prepared(built={"demonstrations": summary.content_hash})
+        return Prepared(built={"demonstrations": summary.content_hash}, available=summary.episodes)
 
     @property
     def _dataset(self) -> str:
@@ -128,7 +129,7 @@ class ControlTask(Task):
         done = run_episodes(
             self.info.environment,
             self.expert(),
-            range(SEEDS["demonstrations"], SEEDS["demonstrations"] + how["count"]),
+            range(how["seed"], how["seed"] + how["count"]),
             deterministic=how["deterministic"],
             horizon=self.info.horizon,
             record=True,
@@ -218,11 +219,12 @@ class ControlEvaluator(Evaluator):
 
     def evaluate(self, policy: Policy, split: Split) -> Evaluation:
         """See `Evaluator.evaluate`."""
-        return self._run(policy, SEEDS[split], self._info.protocol[split])
+        return self._run(policy, self._info.protocol["seeds"][split], self._info.protocol[split])
 
     def reference(self, policy: Policy) -> Evaluation:
         """See `Evaluator.reference`."""
-        return self._run(policy, SEEDS["test"], self._info.protocol["reference_episodes"])
+        first = self._info.protocol["seeds"]["test"]
+        return self._run(policy, first, self._info.protocol["reference_episodes"])
 
 
 def _evaluate(

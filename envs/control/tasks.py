@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from irlbench.envs.control.task import ControlTask, shipped
+from irlbench.envs.control.task import SEEDS, ControlTask, shipped
 from irlbench.problem import Budget
 from irlbench.task import Score, TaskInfo
 
@@ -23,7 +23,12 @@ _SUPPLIES = frozenset({"demonstrations", "interaction", "expert_policy"})
 
 
 def _task(
-    id: str, *, expert: dict[str, Any], recorded: dict[str, Any], **declared: Any
+    id: str,
+    *,
+    expert: dict[str, Any],
+    recorded: dict[str, Any],
+    protocol: dict[str, Any],
+    **declared: Any,
 ) -> ControlTask:
     """A control task whose references and expert's hash come from its folder of assets."""
     frozen = shipped(id.split("/", 1)[1])
@@ -35,9 +40,13 @@ def _task(
             low="random",
             high="expert",
             references=frozen["references"],
+            protocol={
+                **protocol,
+                "seeds": {split: SEEDS[split] for split in ("test", "validation")},
+            },
             recipe={
                 "expert": {**expert, "sha256": frozen["expert"]["sha256"]},
-                "demonstrations": recorded,
+                "demonstrations": {**recorded, "seed": SEEDS["demonstrations"]},
             },
             **declared,
         )

@@ -76,6 +76,8 @@ def action_probabilities(
     Raises:
         ValueError: If the policy is one of other states or actions.
     """
+    if policy.kind not in KINDS:
+        return None
     if isinstance(policy, TimeDependentTablePolicy):
         _require_shape(policy.probabilities[0], states, actions)
         steps = np.minimum(np.arange(horizon), len(policy.probabilities) - 1)
@@ -83,7 +85,7 @@ def action_probabilities(
     if isinstance(policy, TablePolicy):
         table = policy.probabilities
         _require_shape(table, states, actions)
-    elif policy.kind in KINDS:
+    else:
         observations = np.repeat(np.arange(states), actions)
         try:
             flat = policy.log_prob(observations, np.tile(np.arange(actions), states))
@@ -91,8 +93,6 @@ def action_probabilities(
             return None
         table = np.exp(flat).reshape(states, actions)
         _require_shape(table, states, actions)
-    else:
-        return None
     return np.broadcast_to(table, (horizon, *table.shape))
 
 

@@ -129,7 +129,7 @@ class GridworldTask(Task):
         """See `Task.prepare`: builds the pool of demonstrations."""
         self.refuse(options)
         _, summary = self._pool(home)
-        return Prepared(built={"demonstrations": summary.content_hash})
+        return Prepared(built={"demonstrations": summary.content_hash}, available=summary.episodes)
 
     def problem(self, request: ProblemRequest, home: Path) -> Problem:
         """See `Task.problem`."""

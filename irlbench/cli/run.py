@@ -276,5 +276,5 @@ def _tell_failures(summary: RunSummary, where: str) -> None:
     complain(
         f"{summary.failed} of {count(summary.planned, 'trial')} failed: `irlbench status "
         f"{shlex.quote(where)}` names them, {where}/trials/<trial>/ holds record.json with the "
-        "traceback, and log.txt"
+        "traceback, and log.txt; move such a folder away to run the trial again"
     )

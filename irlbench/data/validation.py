@@ -56,7 +56,10 @@ class EpisodeChecker:
         if isinstance(space, spaces.Discrete):
             return self._categories(checked, field, space)
         self._finite(checked, field)
-        return checked.astype(space.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            cast = checked.astype(space.dtype, copy=False)
+        self._finite(cast, field)  # a number may be too large for the space's type
+        return cast
 
     def actions(self, values: NDArray[Any], field: str, steps: int) -> NDArray[Any]:
         """Actions `[steps, ...]` in the space's type and within its bounds."""

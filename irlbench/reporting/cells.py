@@ -28,7 +28,15 @@ SETTING = (
     "given",
     "model",
 )
-VARIANT = ("algorithm", "algorithm_version", "plugin_hash", "config", "device", "threads")
+VARIANT = (
+    "algorithm",
+    "algorithm_version",
+    "plugin_hash",
+    "config",
+    "solvers",
+    "device",
+    "threads",
+)
 
 
 _Words = tuple[list[str], list[str]]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -22,6 +26,7 @@ from irlbench.running.progress import PlainProgress, Progress
 from irlbench.running.record import Record
 from irlbench.running.store import Store
 from irlbench.running.trial import Job, TrialSpec
+from irlbench.serialisation import canonical_json
 from irlbench.task import Prepared, Task, TaskOptions
 
 
@@ -80,7 +85,7 @@ class LoadedTrial:
 def run(
     target: str | Sequence[str],
     *,
-    algorithms: Sequence[str] | None = None,
+    algorithms: str | Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
     jobs: int | None = None,
     threads: int = 1,
@@ -89,12 +94,12 @@ def run(
     budget: Mapping[str, float | None] | None = None,
     timeout: float | None = None,
     demos: str | None = None,
-    demonstrations: Sequence[int] | None = None,
-    preferences: Sequence[int] | None = None,
+    demonstrations: int | Sequence[int] | None = None,
+    preferences: int | Sequence[int] | None = None,
     track: str | None = None,
     data: str | Path | None = None,
     model: str | None = None,
-    plugins: Sequence[str | Path] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> RunSummary:
@@ -126,15 +131,15 @@ def run(
     Raises:
         UsageError: For anything unusable, before any trial starts.
     """
-    for path in plugins:
+    for path in _texts("plugins", plugins):
         registry().load_plugin(Path(path))
-    targets = (target,) if isinstance(target, str) else tuple(target)
+    targets = _texts("target", target)
     choices = plan.Choices(
         targets=targets,
-        algorithms=tuple(algorithms) if algorithms is not None else None,
+        algorithms=_texts("algorithms", algorithms) if algorithms is not None else None,
         seeds=_seeds(seeds),
-        settings=dict(settings or {}),
-        budget=dict(budget or {}),
+        settings=_mapping("settings", settings),
+        budget=_mapping("budget", budget),
         demonstrations=_counts("demonstrations", demonstrations),
         preferences=_counts("preferences", preferences),
         track=track,
@@ -144,8 +149,8 @@ def run(
     )
     planned = plan.cells(choices)
     jobs = _positive("jobs", jobs) if jobs is not None else default_jobs(threads)
-    if timeout is not None and timeout <= 0:
-        raise UsageError(f"timeout must be positive, got {timeout:g}")
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise UsageError(f"timeout must be a positive number of seconds, got {timeout!r}")
     store = Store(
         Path(out) if out is not None else Path("runs") / "+".join(targets).replace("/", "-")
     )
@@ -156,18 +161,19 @@ def run(
     summary = RunSummary(store.out)
     try:
         preload = {name for task in tasks.values() for name in task.info.preload}
-        processes.start_server(threads, preload)
-        prepared = _prepare(tasks, options, jobs, progress)
-        specs = plan.trials(planned, prepared, choices)
-        summary.planned = len(specs)
-        todo = _pending(specs, store, summary)
-        progress.planned(todo)
-        made = [_job(spec, options, store) for spec in todo]
-        ready = {name: (task, prepared[name]) for name, task in tasks.items()}
-        executor = LocalExecutor(
-            store, ready, jobs=jobs, timeout=timeout, progress=progress, on_record=summary.count
-        )
-        executor.execute(made)
+        with store.alone(), _terminates_like_ctrl_c():
+            processes.start_server(threads, preload)
+            prepared = _prepare(tasks, options, jobs, progress)
+            specs = plan.trials(planned, prepared, choices)
+            summary.planned = len(specs)
+            todo = _pending(specs, store, summary)
+            progress.planned(todo)
+            made = [_job(spec, options, store) for spec in todo]
+            ready = {name: (task, prepared[name]) for name, task in tasks.items()}
+            executor = LocalExecutor(
+                store, ready, jobs=jobs, timeout=timeout, progress=progress, on_record=summary.count
+            )
+            executor.execute(made)
     except KeyboardInterrupt:
         summary.interrupted = True
     finally:
@@ -175,27 +181,67 @@ def run(
     return summary
 
 
+@contextmanager
+def _terminates_like_ctrl_c() -> Iterator[None]:
+    """Lets SIGTERM, which schedulers send, end a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _texts(name: str, given: Any) -> tuple[str, ...]:
+    """One text or path, or several, as a tuple."""
+    several = (given,) if isinstance(given, str | Path) else given
+    try:
+        texts = tuple(several)
+    except TypeError:
+        texts = (given,)
+    if not all(isinstance(text, str | Path) for text in texts):
+        raise UsageError(f"{name} must be text, or several, got {given!r}")
+    return tuple(str(text) for text in texts)
+
+
+def _mapping(name: str, given: Any) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"{name} must map names to values, got {given!r}")
+    return dict(given or {})
+
+
+def _whole(name: str, given: Any, least: int) -> tuple[int, ...]:
+    """One whole number or several, each at least so large."""
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    try:
+        numbers = tuple(operator.index(number) for number in several)
+    except TypeError:
+        numbers = ()
+    if not numbers or min(numbers) < least:
+        raise UsageError(f"{name} must be one or more whole numbers from {least} on, got {given!r}")
+    return numbers
+
+
 def _seeds(seeds: int | Sequence[int] | None) -> tuple[int, ...] | None:
     if seeds is None:
         return None
-    given = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not given or min(given) < 0:
-        raise UsageError(f"seeds must be one or more numbers from 0 on, got {seeds!r}")
-    return given
+    if isinstance(seeds, int):
+        return tuple(range(_whole("seeds", seeds, 1)[0]))
+    return _whole("seeds", seeds, 0)
 
 
-def _counts(name: str, counts: Sequence[int] | None) -> tuple[int, ...] | None:
-    if counts is None:
-        return None
-    if not counts or min(counts) < 1:
-        raise UsageError(f"{name} must be one or more numbers from 1 on, got {list(counts)}")
-    return tuple(counts)
+def _counts(name: str, counts: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if counts is None else _whole(name, counts, 1)
 
 
 def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise UsageError(f"{name} must be at least 1, got {value}")
-    return value
+    return _whole(name, value, 1)[0]
 
 
 def default_jobs(threads: int) -> int:
@@ -209,7 +255,7 @@ def _prepare(
 ) -> dict[str, Prepared]:
     """Prepares tasks in processes of their own, several at a time."""
     cache = str(home())
-    plugins = tuple(str(path) for path in registry().plugins)
+    plugins = registry().plugins
     found: dict[str, Prepared] = {}
     queue = list(tasks)[::-1]
     children: dict[Any, tuple[str, processes.Child]] = {}
@@ -255,13 +301,12 @@ def _pending(specs: Sequence[TrialSpec], store: Store, summary: RunSummary) -> l
 
 
 def _job(spec: TrialSpec, options: TaskOptions, store: Store) -> Job:
-    resumable = registry().algorithm(spec.algorithm).resumable
     return Job(
         spec=spec,
         options=options if spec.demos else _without_demos(options),
-        plugins=tuple(str(path) for path in registry().plugins),
+        plugins=registry().plugins,
         home=str(home()),
-        folder=str(store.work_folder(spec.id, keep=resumable).resolve()),
+        folder=str((store.working / spec.id).resolve()),
     )
 
 
@@ -272,9 +317,10 @@ def _without_demos(options: TaskOptions) -> TaskOptions:
 def load_results(folder: str | Path) -> Any:
     """Every trial of an output directory as a polars data frame, one row each.
 
-    Columns: trial, status, world, task, track, algorithm, seed, demonstrations, score (the raw
-    primary score, null when failed), normalised, and each further score and cost under
-    "score.<name>" and "cost.<name>".
+    Columns: trial, status, world; task, track, algorithm, seed, demonstrations, preferences,
+    demos, model, device, threads; changed (settings that differ from the defaults) and budget, as
+    JSON; plugin (its hash); error; score (the raw primary score, null when failed), normalised,
+    and each further score and cost under "score.<name>" and "cost.<name>".
 
     Raises:
         UsageError: If the directory holds no records.
@@ -295,6 +341,10 @@ def _row(record: Record) -> dict[str, Any]:
         "status": record.status,
         "world": record.world,
         **{name: spec[name] for name in ("task", "track", "algorithm", "seed", "demonstrations")},
+        **{name: spec[name] for name in ("preferences", "demos", "model", "device", "threads")},
+        **{name: canonical_json(spec[name]) for name in ("changed", "budget")},
+        "plugin": spec["plugin_hash"],
+        "error": None if record.error is None else record.error["message"],
         "score": score,
         "normalised": None if score is None else (score - low) / (high - low),
         **{f"score.{name}": value for name, value in record.scores.items()},
@@ -316,7 +366,8 @@ def load_trial(folder: str | Path, trial: str) -> LoadedTrial:
     store = Store(Path(folder))
     store.open_for_reading()
     found = store.find(trial)
-    record, place = store.read(found), store.folder(found)
+    record = store.read(found)
+    place = store.verified_folder(record)
     policy = load_policy(place) if record.verifiable else None
     reward = load_reward(place) if record.has_reward else None
     return LoadedTrial(record, policy, reward, store.curve(found))

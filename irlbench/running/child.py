@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import operator
 import os
 import pickle
 import signal
@@ -28,6 +29,7 @@ from irlbench.registry import registry
 from irlbench.reward import FORMS, save_reward
 from irlbench.running.provenance import describe_error
 from irlbench.running.trial import Job
+from irlbench.serialisation import canonical_json
 from irlbench.task import ProblemRequest, Task, TaskOptions
 
 FINAL = -1
@@ -73,7 +75,9 @@ def _fit(job: Job, connection: Connection) -> tuple[bytes | None, dict[str, Any]
     places = itertools.count()
 
     def sink(kind: str, step: int, value: Any) -> None:
-        seconds = time.monotonic() - began
+        seconds, step = time.monotonic() - began, operator.index(step)
+        if step < 0:
+            raise ValueError(f"a step of the curve must not be negative, got {step}")
         if kind == "save":
             value = _hand_over(value, folder / "saves" / str(next(places)))
         connection.send((kind, step, value, seconds))
@@ -85,6 +89,7 @@ def _fit(job: Job, connection: Connection) -> tuple[bytes | None, dict[str, Any]
         budget=job.budget,
         sink=sink,
         folder=folder if algorithm.resumable else None,
+        meter=problem.meter,
     )
     fitted = algorithm.configure(task.world, spec.config).fit(problem, job.budget, run)
     seconds = time.monotonic() - began
@@ -143,6 +148,7 @@ def evaluator_main(job: Job, connection: Connection) -> None:
                 "samples": evaluation.samples if final else [],
             }
             _require_finite(task, found)
+            canonical_json(found).encode()  # what no record can hold fails here, not in the driver
             connection.send(("evaluated", place, found, time.monotonic() - began))
     except EOFError:
         return
@@ -171,7 +177,11 @@ def _require_finite(task: Task, found: dict[str, Any]) -> None:
 
 
 def prepare_main(
-    task_id: str, options: TaskOptions, plugins: tuple[str, ...], home: str, connection: Connection
+    task_id: str,
+    options: TaskOptions,
+    plugins: tuple[tuple[str, str], ...],
+    home: str,
+    connection: Connection,
 ) -> None:
     """Prepares one task; sends ("prepared", Prepared), ("usage", message) or ("failed", error)."""
     _begin(None, 1)
@@ -190,6 +200,7 @@ def prepare_main(
 def _begin(log: Path | None, threads: int) -> None:
     """Makes a fresh child quiet, mortal and reproducible."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setsid()  # whatever it starts can be ended with it
     _die_with_parent()
     if log is not None:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -217,9 +228,12 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-def _load_plugins(plugins: tuple[str, ...]) -> None:
-    for path in plugins:
-        registry().load_plugin(Path(path))
+def _load_plugins(plugins: tuple[tuple[str, str], ...]) -> None:
+    for path, planned in plugins:
+        if registry().load_plugin(Path(path)) != planned:
+            raise IrlbenchError(
+                f"{Path(path).name} was changed after it was loaded; run again in a new process"
+            )
 
 
 def seed_libraries(seed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +14,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from irlbench.registry import registry
 from irlbench.running import processes, provenance
 from irlbench.running.child import FINAL, evaluator_main, learner_main
 from irlbench.running.progress import Progress
+from irlbench.running.provenance import describe_error
 from irlbench.running.record import Record
 from irlbench.running.store import CurveRow, Store
 from irlbench.running.trial import Job
@@ -110,25 +113,33 @@ class LocalExecutor:
 
     def _start(self, job: Job) -> None:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        learner = processes.start(learner_main, job)
-        evaluator = processes.start(evaluator_main, job)
-        self._running.append(Running(job, learner, evaluator, deadline))
+        resumable = registry().algorithm(job.spec.algorithm).resumable
+        self._store.work_folder(job.spec.id, keep=resumable)
+        with _uninterrupted():
+            learner = processes.start(learner_main, job)
+            evaluator = processes.start(evaluator_main, job)
+            self._running.append(Running(job, learner, evaluator, deadline))
         self._progress.started(job.spec)
 
     def _listen(self) -> None:
         """Waits for messages, ended processes and deadlines, and takes them in."""
-        places: dict[Any, Running] = {}
+        places: dict[Any, tuple[Running, processes.Child]] = {}
         for trial in self._running:
-            places[trial.evaluator.connection] = trial
+            places[trial.evaluator.connection] = (trial, trial.evaluator)
             if trial.outcome is None:
-                places[trial.learner.connection] = trial
+                places[trial.learner.connection] = (trial, trial.learner)
+        # A dead process whose own children still hold its pipe would never be heard of otherwise.
+        sentinels = {child.process.sentinel: (t, child) for t, child in places.values()}
         deadlines = [t.deadline for t in self._running if t.deadline is not None]
         patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        for ready in wait(list(places), timeout=patience):
-            trial = places[ready]
-            child = trial.learner if ready is trial.learner.connection else trial.evaluator
+        ready = wait([*places, *sentinels], timeout=patience)
+        for trial, child in [places[r] for r in ready if r in places]:
             if trial.error is None:
                 self._take(trial, child)
+        for trial, child in [sentinels[r] for r in ready if r in sentinels]:
+            said_all = child is trial.learner and trial.outcome is not None
+            if trial.error is None and not said_all and not child.connection.poll():
+                trial.error = self._died(trial, child)
         for trial in self._running:
             if trial.deadline is not None and time.monotonic() >= trial.deadline:
                 if not trial.finished:
@@ -136,11 +147,10 @@ class LocalExecutor:
                     trial.error = _error("Timeout", message)
 
     def _take(self, trial: Running, child: processes.Child) -> None:
-        who = "learner" if child is trial.learner else "evaluator"
         try:
             message = child.connection.recv()
         except (EOFError, ConnectionResetError):
-            trial.error = _error("ProcessDied", f"the {who}'s process {child.ended}")
+            trial.error = self._died(trial, child)
             return
         kind = message[0]
         if kind == "log":
@@ -161,6 +171,10 @@ class LocalExecutor:
         else:
             trial.error = message[1]
 
+    def _died(self, trial: Running, child: processes.Child) -> dict[str, str]:
+        who = "learner" if child is trial.learner else "evaluator"
+        return _error("ProcessDied", f"the {who}'s process {child.ended}")
+
     def _judge(self, trial: Running, place: int, policy: bytes | None) -> None:
         trial.queue.append((place, policy))
         if len(trial.queue) == 1:
@@ -171,9 +185,7 @@ class LocalExecutor:
         try:
             trial.evaluator.connection.send(trial.queue[0])
         except (BrokenPipeError, ConnectionResetError):
-            trial.error = trial.error or _error(
-                "ProcessDied", f"the evaluator's process {trial.evaluator.ended}"
-            )
+            trial.error = trial.error or self._died(trial, trial.evaluator)
 
     def _evaluated(self, trial: Running, place: int, found: dict[str, Any], took: float) -> None:
         trial.queue.popleft()
@@ -197,10 +209,18 @@ class LocalExecutor:
 
     def _publish(self, trial: Running) -> None:
         trial.kill()
+        if trial.error is not None:
+            with (Path(trial.job.folder) / "log.txt").open("a", encoding="utf-8") as log:
+                log.write(trial.error["traceback"] + "\n")
         record = self._record(trial)
         trial.curve.sort(key=lambda row: (row[0], row[2], row[3]))
         with _uninterrupted():
-            published = self._store.publish(record, trial.curve, Path(trial.job.folder))
+            work = Path(trial.job.folder)
+            try:
+                published = self._store.publish(record, trial.curve, work)
+            except (TypeError, ValueError) as error:  # something that no record can hold
+                trial.error, trial.best, trial.outcome = describe_error(error), None, None
+                published = self._store.publish(self._record(trial), [], work)
             if published is None:
                 self._progress.note(f"{trial.job.spec.label}: another process published it first")
                 return
@@ -249,11 +269,17 @@ class LocalExecutor:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Holds Ctrl-C back until the end of the block, so that no finished trial is lost."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python interrupts the main thread only
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 def _error(kind: str, message: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from irlbench.errors import UnknownNameError, UnsupportedPairError, UsageError
 from irlbench.problem import Budget
 from irlbench.registry import registry, require_known, require_pair, why_not
 from irlbench.running.trial import TrialSpec
+from irlbench.serialisation import sha256_json
 from irlbench.suite import Suite
 from irlbench.task import Prepared, Task
 
@@ -72,20 +73,21 @@ def cells(choices: Choices) -> list[Cell]:
     if choices.track is not None and choices.track not in TRACKS:
         raise UnknownNameError("track", choices.track, TRACKS)
     wanted = [registry().algorithm(name) for name in choices.algorithms or ()]
-    found: dict[tuple[str, str], Cell] = {}
+    result: list[Cell] = []
     for target in choices.targets:
         if require_known(target) == "suites":
             suite: Suite = registry().get("suites", target)
-            made = _of_suite(suite, wanted, choices)
+            result += _of_suite(suite, wanted, choices)
         else:
-            made = _of_task(registry().task(target), wanted, choices)
-        for cell in made:
-            found.setdefault((cell.task.id, cell.algorithm.id), cell)
-    result = list(found.values())
+            result += _of_task(registry().task(target), wanted, choices)
     if not result:
         asked = ", ".join(choices.algorithms or ()) or choices.track
         raise UnsupportedPairError(f"{asked} runs on none of {', '.join(choices.targets)}")
     _check_settings(choices.settings, result)
+    for name in ("demonstrations", "preferences"):
+        takers = [c for c in result if name in c.algorithm.needs_for(c.task.world)]
+        if getattr(choices, name) is not None and not takers:
+            raise UsageError(f"--{name}: no algorithm of this run takes {name}")
     return result
 
 
@@ -127,9 +129,10 @@ def _check_settings(settings: Mapping[str, Any], planned: Sequence[Cell]) -> Non
         registry().algorithm(name)
         if name not in present:
             raise UsageError(f"--set {key}: this run has no {name!r} ({', '.join(present)})")
-        _configured(present[name])
     for cell in planned:
-        Budget(**_budget(cell))
+        _configured(cell)
+        _solvers(cell)
+        _budget(cell)
 
 
 def _changes(cell: Cell) -> dict[str, Any]:
@@ -139,6 +142,29 @@ def _changes(cell: Cell) -> dict[str, Any]:
         for key, value in cell.settings.items()
         if key.startswith(prefix)
     }
+
+
+def _solvers(cell: Cell) -> dict[str, Any]:
+    """Version, configuration and plug-in of every solver that the algorithm calls."""
+    made = cell.algorithm.configure(cell.task.world, _changes(cell))
+    found: dict[str, Any] = {}
+    for name in cell.algorithm.solvers_for(cell.task.world, made.config):
+        solver = registry().solver(name)
+        found[name] = {
+            "version": solver.version,
+            "config": _listed(dataclasses.asdict(solver.configure(cell.task.world).config)),
+            "plugin_hash": registry().plugin_hash("solvers", name),
+        }
+    return found
+
+
+def _plugin_hash(cell: Cell) -> str | None:
+    """Of the plug-in files that algorithm and task came from, or None."""
+    files = {
+        registry().plugin_hash("algorithms", cell.algorithm.id),
+        registry().plugin_hash("tasks", cell.task.id),
+    } - {None}
+    return sha256_json(sorted(map(str, files))) if len(files) > 1 else next(iter(files), None)
 
 
 def _configured(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -159,7 +185,10 @@ def _budget(cell: Cell) -> dict[str, Any]:
     for name in merged:
         if name not in fields:
             raise UnknownNameError("budget", name, fields)
-    return merged
+    Budget(**merged)
+    whole = {k: None if v is None else int(v) for k, v in merged.items() if k != "seconds"}
+    seconds = merged["seconds"]
+    return {**whole, "seconds": None if seconds is None else float(seconds)}
 
 
 def trials(
@@ -192,13 +221,17 @@ def _of_cell(cell: Cell, seed: int, prepared: Prepared, choices: Choices) -> Ite
     config, changed = _configured(cell)
     uses_given = takes_demonstrations or task.info.needs_data is not None
     for count in counts if takes_demonstrations else (None,):
+        if count is not None and prepared.available is not None and count > prepared.available:
+            raise UsageError(
+                f"{count} demonstrations asked for, but {task.id} has {prepared.available}"
+            )
         for pairs in comparisons if "preferences" in needs else (None,):
             yield TrialSpec(
                 task=task.id,
                 task_hash=task.hash,
                 algorithm=algorithm.id,
                 algorithm_version=algorithm.version,
-                plugin_hash=registry().plugin_hash("algorithms", algorithm.id),
+                plugin_hash=_plugin_hash(cell),
                 config=config,
                 budget=_budget(cell),
                 track=choices.track if choices.track in algorithm.tracks else algorithm.tracks[0],
@@ -211,6 +244,7 @@ def _of_cell(cell: Cell, seed: int, prepared: Prepared, choices: Choices) -> Ite
                 device=choices.device,
                 threads=choices.threads,
                 changed=changed,
+                solvers=_solvers(cell),
             )
 
 

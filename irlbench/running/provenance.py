@@ -98,8 +98,8 @@ def describe_error(error: BaseException) -> dict[str, str]:
 
 
 def without_paths(text: str) -> str:
-    """Cuts absolute paths down to their last part."""
-    return _ABSOLUTE.sub("", text)
+    """Cuts absolute paths down to their last part, and replaces what is no valid text."""
+    return _ABSOLUTE.sub("", text).encode("utf-8", "replace").decode()
 
 
 def _relative(filename: str) -> str:

@@ -134,7 +134,7 @@ def check_schema(found: Any, file: str) -> None:
     Raises:
         DataError: If the schema is newer than this version's, or no schema at all.
     """
-    if not isinstance(found, int) or found < 1:
+    if type(found) is not int or found < 1:
         raise DataError(f"names no schema (found {found!r})", file=file)
     if found > SCHEMA:
         raise DataError(

@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,39 @@ class Store:
                 raise UsageError(
                     f"{self.out} holds files that are not irlbench's: name another --out"
                 )
-            for folder in (self.out, self.trials, self.working):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.out.mkdir(parents=True, exist_ok=True)
+            if not marker.exists():  # first of all: what has it is ours
+                write_text_atomic(marker, json.dumps({"schema": SCHEMA}) + "\n")
+            for folder in (self.trials, self.working):
+                folder.mkdir(exist_ok=True)
             with tempfile.TemporaryFile(dir=self.trials):
                 pass
-            if not marker.exists():
-                write_text_atomic(marker, json.dumps({"schema": SCHEMA}) + "\n")
         except OSError as error:
             raise UsageError(
                 f"cannot write to {self.out}: {error.strerror or error}; name another --out"
             ) from error
         self._check_marker()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps every other run out of this directory; the kernel frees it if this one dies.
+
+        Raises:
+            UsageError: If another run is writing to it.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.out / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(
+                f"another irlbench run is writing to {self.out}: wait for it, or name another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def open_for_reading(self) -> None:
         """Checks that this is a directory of records.
@@ -110,11 +133,32 @@ class Store:
         Raises:
             DataError: If it is damaged, or of a newer schema.
         """
-        name = f"trials/{trial[:12]}/record.json"
-        record = Record.from_json(read_json(self.trials / trial / "record.json"), name)
-        if record.trial != trial:
-            raise DataError(f"holds trial {record.trial[:12]}", file=name)
+        path = self.trials / trial / "record.json"
+        try:
+            record = Record.from_json(read_json(path), path.name)
+            if record.trial != trial:
+                raise DataError(f"holds trial {record.trial[:12]}", file=path.name)
+        except DataError as error:
+            raise DataError(
+                f"{error}; move that folder away to run the trial again", file=str(path.parent)
+            ) from error
         return record
+
+    def verified_folder(self, record: Record) -> Path:
+        """A published trial's folder, its policy and reward compared with the record.
+
+        Raises:
+            DataError: If a file was changed after it was written, or is missing.
+        """
+        place = self.folder(record.trial)
+        for name, digest in record.files.items():
+            if name.startswith(("policy.", "reward.")):
+                path = place / name
+                if not path.is_file() or sha256_file(path) != digest:
+                    raise DataError(
+                        "is missing or was changed after it was written", file=str(path)
+                    )
+        return place
 
     def records(self) -> Iterator[Record]:
         """Every published record, in order of id."""

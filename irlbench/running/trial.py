@@ -29,11 +29,14 @@ class TrialSpec:
         demonstrations: How many are given; None: all there are, or none needed.
         preferences: How many are given; None: all there are, or none needed.
         seed: Of learning; it also draws the demonstrations.
-        demos: Name of imported demonstrations, or None.
+        demos: Name of imported demonstrations, or None. Their hash is in `given`; under another
+            name they are the same, so it is not part of the id.
         given: Name to SHA-256 of what the user brought.
         model: Hash of the language model, or None.
         device: "cpu" or "cuda".
         threads: Threads of numerical libraries.
+        solvers: Id of each solver that the algorithm calls, with its version, configuration and
+            plug-in file.
         changed: Hyperparameters that differ from the world's defaults. Follows from `config`, so
             it is not part of the id.
     """
@@ -54,6 +57,7 @@ class TrialSpec:
     model: str | None
     device: str
     threads: int
+    solvers: Mapping[str, Any] = field(default_factory=dict)
     changed: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +68,7 @@ class TrialSpec:
     def id(self) -> str:
         """SHA-256 over canonical JSON, 64 hexadecimal digits."""
         determining = self.to_json()
-        del determining["changed"]
+        del determining["changed"], determining["demos"]
         return sha256_json(determining)
 
     @property
@@ -80,14 +84,14 @@ class Job:
     Attributes:
         spec: The trial.
         options: The user's choices, with their paths.
-        plugins: Plug-in files to load.
+        plugins: Plug-in files to load, with the SHA-256 that they had when the run was planned.
         home: The cache folder.
         folder: Where the trial works until its record is published.
     """
 
     spec: TrialSpec
     options: TaskOptions
-    plugins: tuple[str, ...]
+    plugins: tuple[tuple[str, str], ...]
     home: str
     folder: str
 

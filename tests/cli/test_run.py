@@ -124,7 +124,7 @@ def test_unusable_arguments_end_with_2_and_no_traceback(called, capsys, argument
         ("run quick --algorithms bd", "unknown algorithm 'bd'; did you mean 'bc'"),
         ("run quick --set bc.learning_rat=1", "did you mean 'learning_rate'"),
         ("run quick --set bd.learning_rate=1", "unknown algorithm 'bd'"),
-        ("run quick --set bc.learning_rate=fast", "bc.learning_rate is a float"),
+        ("run quick --set bc.learning_rate=fast", "bc.learning_rate must be of type float"),
         ("run quick --set bc.learning_rate=-1", "learning_rate must be positive"),
         ("run quick --track demonstration", "did you mean 'demonstrations'"),
         ("run quick --plugin nowhere.py", "--plugin nowhere.py: No such file"),

@@ -161,6 +161,21 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, changes):
     assert loaded.is_finite()
 
 
+def test_what_is_saved_tells_nothing_of_the_machine(tmp_path):
+    from irlbench.envs.text.models import SHIPPED
+
+    policy = CausalLMPolicy.from_folder(str(SHIPPED))
+    save_policy(policy, tmp_path)
+    text = (tmp_path / "policy.json").read_text()
+    assert "/" not in text and "\\" not in text
+    assert "_name_or_path" not in text and "transformers_version" not in text
+    loaded = load_policy(tmp_path)
+    assert loaded.settings() == policy.settings()
+    assert loaded.arrays().keys() == policy.arrays().keys()
+    for name, array in policy.arrays().items():
+        assert (loaded.arrays()[name] == array).all()
+
+
 def test_a_nan_is_noticed():
     spoilt = model()
     spoilt.model.norm.weight.data[0] = float("nan")

@@ -24,6 +24,7 @@ OTHER = {
     "algorithm_version": 2,
     "plugin_hash": "c" * 64,
     "config": {"batch_size": 64},
+    "solvers": {"ppo": {"version": 2}},
     "device": "cuda",
     "threads": 4,
 }

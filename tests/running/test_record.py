@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from irlbench.errors import DataError, UsageError
@@ -67,17 +68,18 @@ def test_every_determining_field_is_in_the_id() -> None:
         "demonstrations": 3,
         "preferences": 5,
         "seed": 1,
-        "demos": "cs285",
+        "solvers": {"ppo": {"version": 2}},
         "given": {"cs285": "d" * 64},
         "model": "e" * 64,
         "device": "cuda",
         "threads": 2,
     }
-    names = {f.name for f in dataclasses.fields(TrialSpec)} - {"changed"}
+    names = {f.name for f in dataclasses.fields(TrialSpec)} - {"changed", "demos"}
     assert set(changes) == names
     ids = {spec(**{name: value}).id for name, value in changes.items()}
     assert len(ids | {spec().id}) == len(changes) + 1
-    assert spec(changed={"learning_rate": 0.1}).id == spec().id
+    for label in ({"changed": {"learning_rate": 0.1}}, {"demos": "cs285"}):
+        assert spec(**label).id == spec().id
     assert len(spec().id) == 64
 
 
@@ -86,8 +88,8 @@ def test_the_id_is_the_hash_of_canonical_json() -> None:
     text = (
         '{"algorithm":"bc","algorithm_version":1,'
         '"budget":{"gradient_steps":null,"seconds":null,"steps":10},'
-        '"config":{"learning_rate":0.1},"demonstrations":2,"demos":null,"device":"cpu",'
-        '"given":{},"model":null,"plugin_hash":null,"preferences":null,"seed":0,'
+        '"config":{"learning_rate":0.1},"demonstrations":2,"device":"cpu",'
+        '"given":{},"model":null,"plugin_hash":null,"preferences":null,"seed":0,"solvers":{},'
         '"task":"gridworld/toy-v0","task_hash":"' + "a" * 64 + '","threads":1,'
         '"track":"demonstrations"}'
     )
@@ -191,3 +193,20 @@ def test_errors_are_described_without_absolute_paths(tmp_path: Path) -> None:
 )
 def test_paths_are_cut_to_their_last_part(text: str, expected: str) -> None:
     assert without_paths(text) == expected
+
+
+def test_a_checkpoint_keeps_what_was_spent(tmp_path: Path) -> None:
+    from irlbench.algorithm import Run
+    from irlbench.problem import StepMeter
+
+    first = Run(folder=tmp_path, meter=StepMeter(100, used=40))
+    assert first.restored is None
+    first.spend(gradient_steps=3)
+    first.checkpoint({"weights": np.arange(3.0)})
+    meter = StepMeter(100)
+    second = Run(folder=tmp_path, meter=meter)
+    restored = second.restored
+    assert restored is not None
+    assert restored["weights"].tolist() == [0, 1, 2]
+    assert set(restored) == {"weights"}
+    assert (meter.used, second.gradient_steps) == (40, 3)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import irlbench
-from irlbench.errors import UsageError
+from irlbench.errors import IrlbenchError, UsageError
 from irlbench.registry import registry
 from irlbench.running.progress import PlainProgress
 from irlbench.running.store import Store
@@ -82,6 +82,8 @@ def test_a_record_says_everything_and_no_absolute_path(tmp_path: Path) -> None:
     assert bad.error is not None
     assert bad.error["type"] == "RuntimeError"
     assert "toy_plugin.py" in bad.error["traceback"]
+    log = (tmp_path / f"out/trials/{bad.trial}/log.txt").read_text()
+    assert log.endswith(bad.error["traceback"] + "\n")
     for record in records.values():
         text = (tmp_path / f"out/trials/{record.trial}/record.json").read_text()
         assert str(Path.home()) + "/" not in text
@@ -169,12 +171,24 @@ def test_the_id_holds_what_determines_a_trial(tmp_path: Path) -> None:
         ({"track": "demonstration"}, "did you mean 'demonstrations'"),
         ({"settings": {"toy/good.strenght": 1.0}}, "did you mean 'strength'"),
         ({"settings": {"toy/god.strength": 1.0}}, "did you mean 'toy/good'"),
-        ({"settings": {"toy/good.strength": "big"}}, "is a float"),
+        ({"settings": {"toy/good.strength": "big"}}, "must be of type float"),
         ({"settings": {"toy/good.strength": float("nan")}}, "must be finite"),
         ({"settings": {"strength": 1.0}}, "write algorithm.field=value"),
         ({"budget": {"step": 3}}, "did you mean 'steps'"),
-        ({"budget": {"steps": -3}}, "must not be negative"),
+        ({"budget": {"steps": -3}}, "must be a number from 0 on"),
         ({"demonstrations": [0]}, "demonstrations must be"),
+        ({"demonstrations": [11]}, "11 demonstrations asked for, but gridworld/toy-v0 has 10"),
+        ({"budget": {"steps": float("nan")}}, "must be a number from 0 on"),
+        ({"budget": {"steps": 1.5}}, "must be a whole number"),
+        ({"preferences": [3]}, "no algorithm of this run takes preferences"),
+        ({"seeds": [0.5]}, "seeds must be"),
+        ({"seeds": "1"}, "seeds must be"),
+        ({"demonstrations": 5.5}, "demonstrations must be"),
+        ({"jobs": 1.5}, "jobs must be"),
+        ({"threads": "1"}, "threads must be"),
+        ({"timeout": "3"}, "timeout must be"),
+        ({"budget": 100}, "budget must map"),
+        ({"budget": {"steps": "many"}}, "budget steps must be a number"),
         ({"demos": "mine"}, "does not use --demos"),
         ({"data": "bad"}, "that file is bad"),
     ],
@@ -260,10 +274,11 @@ def _gone(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_ctrl_c_loses_no_finished_trial_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_loses_no_finished_trial_and_leaves_no_process(tmp_path: Path, stop: int) -> None:
     driver = _driver(tmp_path / "out", "toy/hangs", tmp_path)
     hanging = _await_hang(tmp_path)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(stop)
     output, _ = driver.communicate(timeout=60)
     assert "interrupted 1" in output
     assert _gone(hanging)
@@ -303,3 +318,128 @@ def test_policies_may_come_faster_than_they_are_judged(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     curve = store.curve(only(tmp_path / "out").trial)
     assert curve.filter(curve["name"] == "return").height == 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_dead_learner_is_noticed_though_its_own_child_lives_and_both_are_ended(
+    tmp_path: Path,
+) -> None:
+    where = {"toy/orphans.where": str(tmp_path)}
+    began = time.monotonic()
+    assert go(tmp_path / "out", "toy/orphans", seeds=1, settings=where).failed == 1
+    assert time.monotonic() - began < 60
+    assert "signal 9" in only(tmp_path / "out").error["message"]
+    assert _gone(int((tmp_path / "orphan").read_text()))
+
+
+def test_a_plug_in_takes_nobody_elses_place(tmp_path: Path) -> None:
+    registry().load_plugin(PLUGIN)
+    for old, new, message in (
+        ('"toy/good"', '"bc"', "not of the form <package>/<name>"),
+        ('"toy/good"', '"toy/No Slash!"', "not of the form"),
+        ("# nothing", "# nothing", "'gridworld/toy-v0' is another plug-in's already"),
+    ):
+        path = tmp_path / "other.py"
+        path.write_text(PLUGIN.read_text().replace(old, new) + f"# {new}\n")
+        with pytest.raises(UsageError, match=message):
+            registry().load_plugin(path)
+    (tmp_path / "exits.py").write_text("import sys; sys.exit(4)")
+    with pytest.raises(UsageError, match=r"exits\.py raised SystemExit: 4"):
+        registry().load_plugin(tmp_path / "exits.py")
+
+
+def test_a_policy_that_was_changed_is_not_handed_out(tmp_path: Path) -> None:
+    go(tmp_path / "out", seeds=2)
+    first, second = Store(tmp_path / "out").ids()
+    trials = tmp_path / "out/trials"
+    (trials / first / "policy.safetensors").write_bytes(
+        (trials / second / "policy.safetensors").read_bytes()
+    )
+    assert irlbench.load_trial(tmp_path / "out", second).policy is not None
+    with pytest.raises(UsageError, match="was changed after it was written"):
+        irlbench.load_trial(tmp_path / "out", first)
+
+
+def test_odd_values_end_one_trial_at_most(tmp_path: Path) -> None:
+    odd = ("toy/odd-steps", "toy/half-steps", "toy/unspeakable", "toy/good")
+    assert go(tmp_path / "out", *odd, seeds=1).failed == 2
+    errors = {r.spec["algorithm"]: r.error for r in Store(tmp_path / "out").records() if r.error}
+    assert set(errors) == {"toy/half-steps", "toy/unspeakable"}
+    assert errors["toy/unspeakable"]["message"] == "half a character: ?"
+
+
+def test_what_is_taken_must_fit_the_track(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="takes interaction, which track 'demonstrations'"):
+        go(tmp_path / "out", "toy/peeks")
+
+
+def test_ctrl_c_is_held_back_though_other_threads_take_the_signal() -> None:
+    """A live display has a thread of its own, to which the system may give the signal."""
+    import threading
+
+    from irlbench.running.executor import _uninterrupted
+
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    done = False
+    try:
+        with pytest.raises(KeyboardInterrupt), _uninterrupted():  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+            done = True
+    finally:
+        stop.set()
+        other.join()
+    assert done
+
+
+def test_two_runs_do_not_share_a_directory(tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    store.open_for_writing()
+    with store.alone(), pytest.raises(UsageError, match="another irlbench run"):
+        go(tmp_path / "out")
+    assert go(tmp_path / "out", seeds=1).done == 1
+
+
+def test_a_plug_in_that_changes_under_a_run_is_noticed(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN.read_text().replace("toy/", "mine/").replace("/toy-v0", "/mine-v0"))
+    registry().load_plugin(plugin)
+    plugin.write_text(plugin.read_text() + "# changed\n")
+    try:
+        with pytest.raises(IrlbenchError, match=r"mine\.py was changed"):
+            irlbench.run("gridworld/mine", algorithms=["mine/good"], seeds=1, out=tmp_path / "out")
+    finally:  # every later run of this process would notice it too
+        del registry()._plugins[plugin.resolve()]
+
+
+def test_a_plug_in_task_and_a_solver_are_part_of_the_id(tmp_path: Path) -> None:
+    from irlbench.running import plan
+    from irlbench.task import Prepared
+
+    digest = registry().load_plugin(PLUGIN)
+
+    def planned(*targets: str, **more: Any) -> list[Any]:
+        choices = plan.Choices(targets=targets, seeds=(0,), **more)
+        cells = plan.cells(choices)
+        return plan.trials(cells, {c.task.id: Prepared() for c in cells}, choices)
+
+    (own_task,) = planned(TASK, algorithms=("bc",))
+    assert own_task.plugin_hash == digest
+    (survival,) = planned("control/cartpole", algorithms=("survival",))
+    assert survival.plugin_hash is None
+    assert survival.solvers["ppo"]["version"] == registry().solver("ppo").version
+    assert survival.solvers["ppo"]["config"]["learning_rate"] > 0
+    with pytest.raises(UsageError, match="did you mean 'ppo'"):
+        planned("control/cartpole", algorithms=("survival",), settings={"survival.solver": "ppp"})
+
+
+def test_targets_add_up(tmp_path: Path) -> None:
+    """A suite's short trials of a task and the task's own are different cells; both run."""
+    from irlbench.running import plan
+
+    choices = plan.Choices(targets=("smoke", "control/cartpole"), algorithms=("bc",))
+    poles = [c for c in plan.cells(choices) if c.task.id == "control/cartpole-v0"]
+    assert [c.seeds for c in poles] == [(0,), (0, 1, 2)]
+    assert [dict(c.settings) for c in poles] == [{"bc.gradient_steps": 300}, {}]

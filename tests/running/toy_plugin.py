@@ -71,7 +71,7 @@ class ToyTask(Task):
         self.refuse(options, "data")
         if options.data == "bad":
             raise UsageError("that file is bad")
-        return Prepared(built={"demonstrations": "0" * 64})
+        return Prepared(built={"demonstrations": "0" * 64}, available=10)
 
     def problem(self, request: ProblemRequest, home: Path) -> Problem:
         episode = Episode(
@@ -183,6 +183,7 @@ class Overspends(Toy):
 
     id: ClassVar[str] = "toy/overspends"
     needs: ClassVar[frozenset[str]] = frozenset({"interaction"})
+    tracks: ClassVar[tuple[str, ...]] = ("demonstrations+interaction",)
 
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         environment = problem.make_environment(4)
@@ -236,3 +237,55 @@ class Floods(Toy):
             policy.ballast = np.zeros(200_000)  # type: ignore[attr-defined]
             run.save(step // 2, policy)  # two for each step
         return Solution(_policy(1.0))
+
+
+class Orphans(Toy):
+    """Is killed while a child of its own lives on and holds its pipe."""
+
+    id: ClassVar[str] = "toy/orphans"
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        if os.fork() == 0:
+            (Path(self.config.where) / "orphan").write_text(str(os.getpid()))
+            time.sleep(600)
+        while not (Path(self.config.where) / "orphan").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+class OddSteps(Toy):
+    """Counts its steps with NumPy, as many do."""
+
+    id: ClassVar[str] = "toy/odd-steps"
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        run.log(np.int64(1), loss=1.0)  # type: ignore[arg-type]
+        run.save(np.int64(1), _policy(1.0))  # type: ignore[arg-type]
+        return Solution(_policy(1.0))
+
+
+class HalfSteps(Toy):
+    """Logs at a step that is no whole number."""
+
+    id: ClassVar[str] = "toy/half-steps"
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        run.log(1.5, loss=1.0)  # type: ignore[arg-type]
+        return Solution(_policy(1.0))
+
+
+class Unspeakable(Toy):
+    """Raises with a message that is no valid text."""
+
+    id: ClassVar[str] = "toy/unspeakable"
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        raise RuntimeError("half a character: \ud800")
+
+
+class Peeks(Toy):
+    """Takes interaction, but claims to be offline."""
+
+    id: ClassVar[str] = "toy/peeks"
+    needs: ClassVar[frozenset[str]] = frozenset({"demonstrations", "interaction"})

@@ -202,3 +202,14 @@ def test_tables_of_another_shape_are_refused(shape):
     policy = TablePolicy if len(shape) == 2 else TimeDependentTablePolicy
     with pytest.raises(ValueError, match="2 states and 4 actions"):
         evaluator("G.", 3).evaluate(policy(np.zeros(shape)), "test")
+
+
+def test_a_policy_of_its_own_kind_is_judged_by_what_it_does():
+    class Stays(TablePolicy):
+        kind = "own"
+
+        def act(self, observations, state=None, **more):
+            return np.zeros(len(observations), dtype=np.int64), None
+
+    model = gridworld_model(FOUR_ROOMS, 0.1)
+    assert action_probabilities(Stays(np.zeros((model.states, 4))), model.states, 4, 10) is None
