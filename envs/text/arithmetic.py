@@ -24,7 +24,7 @@ from irlbench.randomness import row_keys
 
 MARKER = "#### "
 SPLITS = ("train", "validation", "test")
-#: Digits of the operands: what everybody sees, and what only the held-out `longer` set has.
+#: Digits of the operands: of demonstrations and of test prompts, and of the held-out `longer` set.
 DIGITS = (2, 3)
 LONGER_DIGITS = (4, 4)
 #: Tenths of the operand pairs that belong to validation and to test; the rest is train.
@@ -199,11 +199,12 @@ def draw_sums(split: str, count: int, seed: int, *, digits: tuple[int, int] = DI
     return list(drawn.values())
 
 
-def draw_longer(count: int, seed: int) -> list[Sum]:
-    """Draws the held-out longer sums: operands of four digits, which no split holds.
+def draw_longer(count: int, seed: int, *, digits: tuple[int, int] = LONGER_DIGITS) -> list[Sum]:
+    """Draws the held-out longer sums, of the test split.
 
     Args:
         count: How many.
         seed: Equal seeds draw equal sums.
+        digits: Fewest and most digits of an operand.
     """
-    return draw_sums("test", count, seed, digits=LONGER_DIGITS)
+    return draw_sums("test", count, seed, digits=digits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -40,6 +40,20 @@ def episode(item: Solved, tokenizer: Tokenizer) -> TokenEpisode:
     return TokenEpisode(tokens, len(prompt), np.arange(len(tokens)) >= len(prompt), STOP)
 
 
+def fitting(items: Iterable[Solved], tokenizer: Tokenizer, horizon: int) -> Iterator[TokenEpisode]:
+    """Episodes of those solutions that the horizon would not cut.
+
+    Args:
+        items: Prompts with their solutions.
+        tokenizer: Writes the ids.
+        horizon: Most tokens of a completion, the end of sequence included.
+
+    Yields:
+        Episodes, in the order of the items.
+    """
+    return (e for e in (episode(item, tokenizer) for item in items) if len(e) <= horizon)
+
+
 def demonstrations(
     items: Sequence[Solved], tokenizer: Tokenizer, horizon: int, name: str
 ) -> Demonstrations[TokenEpisode]:
@@ -54,10 +68,9 @@ def demonstrations(
     Raises:
         DataError: If none is short enough.
     """
-    episodes = [episode(item, tokenizer) for item in items]
-    kept = tuple(e for e in episodes if len(e) <= horizon)
+    kept = tuple(fitting(items, tokenizer, horizon))
     if not kept:
-        raise DataError(f"none of {len(episodes)} solutions of {name} fits {horizon} tokens")
+        raise DataError(f"none of {len(items)} solutions of {name} fits {horizon} tokens")
     provenance = {
         "name": name,
         "episodes": len(kept),

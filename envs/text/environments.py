@@ -22,13 +22,15 @@ def arithmetic_mdp(
     sums: list[arithmetic.Sum],
     tokenizer: Tokenizer | None = None,
     horizon: int = ARITHMETIC_HORIZON,
+    cut_reward: float = 0.0,
 ) -> TokenMDP:
     """Sums as a token-level MDP: reward 1 for the right final answer, else 0.
 
     Args:
         sums: What is to be added.
         tokenizer: The byte-level one unless given.
-        horizon: Most tokens of a completion; one that it cuts earns 0.
+        horizon: Most tokens of a completion.
+        cut_reward: Of a completion that the horizon cuts.
     """
     prompts = [task.prompt for task in sums]
 
@@ -36,7 +38,11 @@ def arithmetic_mdp(
         return float(arithmetic.verify(prompts[index], completion))
 
     return TokenMDP.over(
-        prompts, horizon=horizon, reward=reward, tokenizer=tokenizer or ByteTokenizer()
+        prompts,
+        horizon=horizon,
+        reward=reward,
+        tokenizer=tokenizer or ByteTokenizer(),
+        cut_reward=cut_reward,
     )
 
 
@@ -44,13 +50,15 @@ def gsm8k_mdp(
     problems: list[gsm8k.WordProblem],
     tokenizer: Tokenizer | None = None,
     horizon: int = GSM8K_HORIZON,
+    cut_reward: float = 0.0,
 ) -> TokenMDP:
     """Word problems as a token-level MDP: reward 1 for the right final number, else 0.
 
     Args:
         problems: Questions with their answers.
         tokenizer: The byte-level one unless given.
-        horizon: Most tokens of a completion; one that it cuts earns 0.
+        horizon: Most tokens of a completion.
+        cut_reward: Of a completion that the horizon cuts.
     """
     answers = [problem.answer for problem in problems]
 
@@ -59,7 +67,11 @@ def gsm8k_mdp(
 
     prompts = [problem.prompt for problem in problems]
     return TokenMDP.over(
-        prompts, horizon=horizon, reward=reward, tokenizer=tokenizer or ByteTokenizer()
+        prompts,
+        horizon=horizon,
+        reward=reward,
+        tokenizer=tokenizer or ByteTokenizer(),
+        cut_reward=cut_reward,
     )
 
 

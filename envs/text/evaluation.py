@@ -14,15 +14,10 @@ from irlbench.data.demonstrations import TokenEpisode
 from irlbench.envs.text.token_mdp import TokenMDP, TokenVectorEnv
 from irlbench.errors import DataError
 from irlbench.policy import Policy
-from irlbench.randomness import EVALUATION_SEEDS, RowGenerator
+from irlbench.randomness import RowGenerator
 from irlbench.task import Evaluation, Evaluator, Split
 
-#: First seed of each kind of episode; their policies draw from stream 1.
-FIRST_SEEDS = {
-    "test": EVALUATION_SEEDS,
-    "validation": EVALUATION_SEEDS + 10**6,
-    "longer": EVALUATION_SEEDS + 3 * 10**6,
-}
+#: What policies draw from.
 _POLICY_STREAM = 1
 #: Tokens in a batch of episodes at most; bounds the memory of a key-value cache.
 _BATCH_TOKENS = 65_536
@@ -108,8 +103,10 @@ def demonstration_nll(policy: Policy, episodes: Sequence[TokenEpisode]) -> float
         episodes: Demonstrations that no policy has learnt from.
 
     Returns:
-        The mean, or None where the policy has no log-probability.
+        The mean, or None where the policy has no log-probability, or there are no episodes.
     """
+    if not episodes:
+        return None
     try:
         scores = policy.score(episodes)
     except (NotImplementedError, DataError):  # the latter: a policy that scores no token episodes
@@ -123,19 +120,25 @@ class TextEvaluator(Evaluator):
     Args:
         mdps: "test" and "validation", and optionally "longer".
         held_out: For "test" and "validation", demonstrations whose likelihood is taken.
+        seeds: First seed of the episodes of each of `mdps`.
+        greedy: Whether the test prompts are also completed with the likeliest tokens.
     """
 
     def __init__(
         self,
         mdps: Mapping[str, TokenMDP],
         held_out: Mapping[str, Sequence[TokenEpisode]],
+        seeds: Mapping[str, int],
+        *,
+        greedy: bool = False,
     ) -> None:
         self._mdps, self._held_out = mdps, held_out
+        self._seeds, self._greedy = seeds, greedy
 
     def evaluate(self, policy: Policy, split: Split) -> Evaluation:
         """See `Evaluator.evaluate`."""
         mdp = self._mdps[split]
-        found = roll_out(policy, mdp, FIRST_SEEDS[split])
+        found = roll_out(policy, mdp, self._seeds[split])
         scores = {
             "accuracy": float(found.rewards.mean()),
             "stopped": float(np.mean([reason == "stop" for reason in found.finish_reasons])),
@@ -145,8 +148,11 @@ class TextEvaluator(Evaluator):
         if nll is not None:
             scores["nll"] = nll
         if split == "test" and "longer" in self._mdps:
-            longer = roll_out(policy, self._mdps["longer"], FIRST_SEEDS["longer"])
+            longer = roll_out(policy, self._mdps["longer"], self._seeds["longer"])
             scores["accuracy_longer"] = float(longer.rewards.mean())
+        if split == "test" and self._greedy:
+            likeliest = roll_out(policy, mdp, self._seeds[split], deterministic=True)
+            scores["accuracy_greedy"] = float(likeliest.rewards.mean())
         episodes = {"return": found.rewards.tolist(), "length": found.lengths.tolist()}
         return Evaluation(scores, episodes, _samples(mdp, found))
 
@@ -157,10 +163,15 @@ def _samples(mdp: TokenMDP, found: Rollouts) -> list[dict[str, Any]]:
         prompt = mdp.prompts[i, : mdp.prompt_lengths[i]]
         shown.append(
             {
-                "prompt": mdp.tokenizer.decode_prompt(prompt),
-                "completion": found.completions[i],
+                "prompt": _showable(mdp.tokenizer.decode_prompt(prompt)),
+                "completion": _showable(found.completions[i]),
                 "reward": float(found.rewards[i]),
                 "finish_reason": found.finish_reasons[i],
             }
         )
     return shown
+
+
+def _showable(text: str) -> str:
+    """A text that every encoding of Unicode can hold: U+FFFD for each unpaired surrogate."""
+    return text.encode("utf-16-le", errors="surrogatepass").decode("utf-16-le", errors="replace")

@@ -97,7 +97,9 @@ def read_problems(path: Path) -> list[WordProblem]:
 
 def _problem(line: bytes, file: str, row: int) -> WordProblem:
     try:
-        found = json.loads(line)
+        found = json.loads(line.decode("utf-8-sig" if row == 1 else "utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"is not UTF-8: {error.reason}", file=file, row=row) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"is no JSON: {error}", file=file, row=row) from error
     if not isinstance(found, dict):
@@ -135,9 +137,13 @@ def data_folder(data: str | Path | None) -> Path:
     if data is None:
         raise UsageError(
             "GSM8K is not shipped: --data must name a folder that holds train.jsonl and "
-            "test.jsonl (fields question and answer)"
+            "test.jsonl (fields question and answer); from Python: data=\"FOLDER\""
         )
     folder = Path(data)
+    if folder.is_file():
+        raise UsageError(
+            f"--data {data}: is a file; a folder is needed that holds {' and '.join(FILES)}"
+        )
     if not folder.is_dir():
         raise UsageError(f"--data {data}: no such folder; it must hold {' and '.join(FILES)}")
     for name in FILES:

@@ -196,14 +196,15 @@ def _measure(folder: Path, prompts: int) -> dict[str, float]:
     """Verified accuracy on test prompts, sampled and greedy, and on longer sums."""
     from irlbench.envs.text.arithmetic import draw_longer, draw_sums
     from irlbench.envs.text.environments import arithmetic_mdp
-    from irlbench.envs.text.evaluation import FIRST_SEEDS, roll_out
+    from irlbench.envs.text.evaluation import roll_out
     from irlbench.policies.causal_lm import CausalLMPolicy
+    from irlbench.randomness import EVALUATION_SEEDS
 
     policy = CausalLMPolicy.from_folder(str(folder))
     sums = draw_sums("test", prompts, seed=1)
     mdp = arithmetic_mdp(sums)
     longer = arithmetic_mdp(draw_longer(prompts, seed=0))
-    first = FIRST_SEEDS["test"]
+    first = EVALUATION_SEEDS
     sampled = roll_out(policy, mdp, first)
     careful = [t == s.solution for t, s in zip(sampled.completions, sums, strict=True)]
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,24 @@ from irlbench.envs.text.demonstrator import Solved
 from irlbench.envs.text.environments import arithmetic_mdp, gsm8k_mdp
 from irlbench.envs.text.token_mdp import Tokenizer, TokenMDP
 from irlbench.serialisation import sha256_file
-
-#: Sums that demonstrations are drawn from, and that interaction begins with.
-POOL = 1024
+from irlbench.task import TaskInfo
 
 
 class Source(ABC):
     """Prompts with their solutions, apart by split.
+
+    Args:
+        info: What the task declares: its horizon, protocol and recipe are read here.
 
     Attributes:
         solve: The demonstrator as a rule, or None where solutions were written by people.
     """
 
     solve: Callable[[str], str] | None = None
+
+    def __init__(self, info: TaskInfo) -> None:
+        self._horizon, self._protocol = info.horizon, info.protocol
+        self._recipe = info.recipe["demonstrations"]
 
     @abstractmethod
     def items(self, split: str) -> Sequence[Solved]:
@@ -41,27 +46,39 @@ class Source(ABC):
 
 
 class ArithmeticSource(Source):
-    """Sums of two- and three-digit numbers; the longer ones have four digits.
+    """Sums, as many and of as many digits as protocol and recipe say.
 
-    Args:
-        protocol: Holds `test_prompts`, `validation_prompts` and `longer_prompts`.
+    Interaction begins with the sums that demonstrations are drawn from.
     """
 
     solve = staticmethod(arithmetic.demonstrate)
 
-    def __init__(self, protocol: Mapping[str, Any]) -> None:
-        self._protocol = protocol
-
     def items(self, split: str) -> Sequence[arithmetic.Sum]:
         """See `Source.items`."""
+        asked = self._protocol
         if split == "longer":
-            return arithmetic.draw_longer(self._protocol["longer_prompts"], seed=0)
-        count = POOL if split == "train" else self._protocol[f"{split}_prompts"]
-        return arithmetic.draw_sums(split, count, seed=1)
+            return arithmetic.draw_longer(
+                asked["longer_prompts"],
+                asked["longer_prompts_seed"],
+                digits=_digits(asked["longer_digits"]),
+            )
+        if split == "train":
+            pool = self._recipe
+            return arithmetic.draw_sums(
+                split, pool["pool"], pool["seed"], digits=_digits(pool["digits"])
+            )
+        return arithmetic.draw_sums(
+            split, asked[f"{split}_prompts"], asked["prompts_seed"], digits=_digits(asked["digits"])
+        )
 
     def mdp(self, items: Sequence[Any], tokenizer: Tokenizer) -> TokenMDP:
         """See `Source.mdp`."""
-        return arithmetic_mdp(list(items), tokenizer)
+        return arithmetic_mdp(list(items), tokenizer, self._horizon, self._protocol["cut_reward"])
+
+
+def _digits(declared: Sequence[int]) -> tuple[int, int]:
+    fewest, most = declared
+    return fewest, most
 
 
 class GSM8KSource(Source):
@@ -69,16 +86,16 @@ class GSM8KSource(Source):
 
     Args:
         data: The folder that `--data` named.
-        protocol: Holds `test_prompts` and `validation_prompts`.
+        info: See `Source`.
 
     Raises:
         UsageError: If there is no such folder.
         DataError: If a file is missing.
     """
 
-    def __init__(self, data: str | None, protocol: Mapping[str, Any]) -> None:
+    def __init__(self, data: str | None, info: TaskInfo) -> None:
+        super().__init__(info)
         self._folder = gsm8k.data_folder(data)
-        self._protocol = protocol
 
     @cached_property
     def _train(self) -> list[gsm8k.WordProblem]:
@@ -99,7 +116,7 @@ class GSM8KSource(Source):
 
     def mdp(self, items: Sequence[Any], tokenizer: Tokenizer) -> TokenMDP:
         """See `Source.mdp`."""
-        return gsm8k_mdp(list(items), tokenizer)
+        return gsm8k_mdp(list(items), tokenizer, self._horizon, self._protocol["cut_reward"])
 
     def hashes(self) -> dict[str, str]:
         """See `Source.hashes`."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from irlbench.envs.text.arithmetic import DIGITS, LONGER_DIGITS
+from irlbench.envs.text.environments import ARITHMETIC_HORIZON, GSM8K_HORIZON
 from irlbench.problem import Problem, StepMeter
+from irlbench.randomness import EVALUATION_SEEDS
 from irlbench.serialisation import read_json, sha256_json, write_text_atomic
 from irlbench.task import Evaluator, Prepared, ProblemRequest, Score, Task, TaskInfo, TaskOptions
 
@@ -23,7 +27,13 @@ _SCORES = (
     Score("stopped", "share of completions that end by themselves"),
     Score("length", "tokens per completion, the end of sequence included", False),
 )
-_LONGER = Score("accuracy_longer", "accuracy on sums of four digits, which nobody demonstrates")
+_LONGER = Score(
+    "accuracy_longer",
+    "accuracy on sums of four digits: they occur in pretraining, but not in demonstrations",
+)
+_GREEDY = Score("accuracy_greedy", "accuracy when the likeliest token is always taken")
+#: First seed of the episodes of each split; episode i has the i-th from there on.
+_SEEDS = {"test_seed": EVALUATION_SEEDS, "validation_seed": EVALUATION_SEEDS + 10**6}
 _PRELOAD = (
     "torch",
     "transformers.models.llama.modeling_llama",
@@ -45,14 +55,14 @@ class TextTask(Task):
     def __init__(
         self,
         info: TaskInfo,
-        source: Callable[[TaskOptions, Mapping[str, Any]], Source],
+        source: Callable[[TaskOptions, TaskInfo], Source],
         frozen_for: Mapping[str, str],
     ) -> None:
         self.info = info
         self._open, self._frozen_for = source, dict(frozen_for)
 
     def _source(self, options: TaskOptions) -> Source:
-        return self._open(options, self.info.protocol)
+        return self._open(options, self.info)
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:
         """See `Task.prepare`. Measures the base model where it is not the frozen one."""
@@ -61,17 +71,20 @@ class TextTask(Task):
         self.refuse(options, "model", *(["data"] if self.info.needs_data else []))
         source = self._source(options)
         model = language_model(options.model, fetch=True)
+        model.require_sound()
         digest = model.hash
         items = [
             item for s in ("train", "validation", "test", "longer") for item in source.items(s)
         ]
         given = source.hashes()
-        if options.model is not None:
+        if options.model is not None or given:
             model.require_context(source.mdp(items, model.tokenizer).width)
-        built = {"demonstrations": _content_hash(self._demonstrations(source, model))}
+        demonstrations = self._demonstrations(source, model)
+        built = {"demonstrations": _content_hash(demonstrations)}
         if model.revision is not None:
             built["model_revision"] = model.revision
-        return Prepared(given, built, digest, self._anchors(options, model, given, home))
+        anchors = self._anchors(options, model, given, home)
+        return Prepared(given, built, digest, anchors, available=len(demonstrations))
 
     def _anchors(
         self, options: TaskOptions, model: LanguageModel, given: Mapping[str, str], home: Path
@@ -171,7 +184,7 @@ class TextTask(Task):
 
     def evaluator(self, options: TaskOptions, home: Path) -> Evaluator:
         """See `Task.evaluator`."""
-        from irlbench.envs.text.demonstrator import episode
+        from irlbench.envs.text.demonstrator import fitting
         from irlbench.envs.text.evaluation import TextEvaluator
         from irlbench.envs.text.models import language_model
 
@@ -180,10 +193,11 @@ class TextTask(Task):
         mdps = {split: source.mdp(found, tokenizer) for split, found in items.items() if found}
         count = self.info.protocol["held_out_demonstrations"]
         held_out = {
-            split: [episode(item, tokenizer) for item in items[split][:count]]
+            split: list(islice(fitting(items[split], tokenizer, self.info.horizon), count))
             for split in ("test", "validation")
         }
-        return TextEvaluator(mdps, held_out)
+        seeds = {split: self.info.protocol[f"{split}_seed"] for split in mdps}
+        return TextEvaluator(mdps, held_out, seeds, greedy=_GREEDY in self.info.scores)
 
 
 def _content_hash(demonstrations: Any) -> str:
@@ -198,37 +212,45 @@ def _arithmetic() -> TextTask:
     frozen = read_json(_ASSETS / "arithmetic-v0" / "references.json")
     info = TaskInfo(
         id="text/arithmetic-v0",
-        summary="sums of two- and three-digit numbers, step by step, with a verified answer",
+        summary="sums of two- and three-digit numbers, step by step; the base model knows how, "
+        "and is scored as sampled",
         environment="irlbench/Arithmetic-v0",
         actions="tokens",
-        horizon=64,
+        horizon=ARITHMETIC_HORIZON,
         discount=1.0,
         supplies=frozenset({"demonstrations", "interaction", "reference_model", "expert_policy"}),
-        scores=(_SCORES[0], _LONGER, *_SCORES[1:]),
+        scores=(_SCORES[0], _LONGER, _GREEDY, *_SCORES[1:]),
         low="base",
         high="demonstrator",
         references=frozen["references"],
         protocol={
+            **_SEEDS,
+            "longer_seed": EVALUATION_SEEDS + 3 * 10**6,
             "test_prompts": 256,
             "validation_prompts": 128,
+            "prompts_seed": 1,
+            "digits": list(DIGITS),
             "longer_prompts": 128,
+            "longer_prompts_seed": 0,
+            "longer_digits": list(LONGER_DIGITS),
             "held_out_demonstrations": 64,
-            "temperature": 1.0,
             "cut_reward": 0.0,
             "version": 1,
         },
         recipe={
-            "demonstrations": {"pool": 1024, "seed": 1, "author": "careful", "version": 1},
+            "demonstrations": {"pool": 1024, "seed": 1, "digits": list(DIGITS), "version": 1},
             "model": frozen["measured_for"]["model"],
         },
         demonstrations=16,
         preload=_PRELOAD,
+        note="the base model knows the task: with the likeliest token always taken its accuracy is "
+        "near 0.99. It is scored as sampled, so sharpening it alone would gain",
     )
 
-    def source(options: TaskOptions, protocol: Mapping[str, Any]) -> Source:
+    def source(options: TaskOptions, info: TaskInfo) -> Source:
         from irlbench.envs.text.sources import ArithmeticSource
 
-        return ArithmeticSource(protocol)
+        return ArithmeticSource(info)
 
     return TextTask(info, source, frozen["measured_for"])
 
@@ -240,7 +262,7 @@ def _gsm8k() -> TextTask:
         summary="grade-school word problems (Cobbe et al., 2021), with a verified answer",
         environment="irlbench/GSM8K-v0",
         actions="tokens",
-        horizon=512,
+        horizon=GSM8K_HORIZON,
         discount=1.0,
         supplies=frozenset({"demonstrations", "interaction", "reference_model"}),
         scores=_SCORES,
@@ -248,24 +270,24 @@ def _gsm8k() -> TextTask:
         high="demonstrator",
         references=frozen["references"],
         protocol={
+            **_SEEDS,
             "test_prompts": 128,
             "validation_prompts": 32,
             "held_out_demonstrations": 64,
-            "temperature": 1.0,
             "cut_reward": 0.0,
             "version": 1,
         },
-        recipe={"demonstrations": {"file": "train.jsonl", "version": 1}},
+        recipe={"demonstrations": {"version": 1}},
         demonstrations=None,
         preload=_PRELOAD,
         needs_data="a folder with GSM8K's train.jsonl and test.jsonl (fields question and answer)",
         note="the model that ships reads bytes and has a million parameters: it scores near zero",
     )
 
-    def source(options: TaskOptions, protocol: Mapping[str, Any]) -> Source:
+    def source(options: TaskOptions, info: TaskInfo) -> Source:
         from irlbench.envs.text.sources import GSM8KSource
 
-        return GSM8KSource(options.data, protocol)
+        return GSM8KSource(options.data, info)
 
     return TextTask(info, source, frozen["measured_for"])
 

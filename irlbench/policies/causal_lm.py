@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _SCORED_TOKENS = 16_384
 #: Keys of a configuration that could name code or other files; a saved policy needs none.
 _REFUSED_KEYS = ("auto_map", "quantization_config", "custom_pipelines", "base_model")
+#: Keys of a configuration that tell of the machine, not of the model; they are not saved.
+_LOCAL_KEYS = ("_name_or_path", "transformers_version")
 
 
 @dataclass
@@ -63,24 +66,35 @@ class CausalLMPolicy(Policy):
             device: "cpu" takes 32-bit floats; "cuda" bfloat16.
 
         Raises:
-            DataError: If there is no such model.
+            DataError: If there is no such model, or its weights are not exactly those that the
+                configuration asks for.
         """
         import torch
         from transformers import AutoModelForCausalLM
-        from transformers.utils.logging import disable_progress_bar
+        from transformers.utils import logging
 
-        disable_progress_bar()
+        name, verbosity = Path(folder).name, logging.get_verbosity()
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()  # its report of odd weights is many lines; ours is below
         try:
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            model: Any
+            model, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=torch.float32 if device == "cpu" else torch.bfloat16,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are reported by name
             )
-        except (OSError, ValueError, RuntimeError) as error:
-            first = str(error).strip().split("\n", 1)[0]
-            raise DataError(f"no causal language model can be loaded: {first}") from error
+        except Exception as error:  # whatever a damaged configuration or file provokes
+            first = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            raise DataError(
+                f"no causal language model can be loaded: {first}", file=name
+            ) from error
+        finally:
+            logging.set_verbosity(verbosity)
+        _require_exact_weights(report, name)
         return cls(model.to(device))
 
     @property
@@ -198,7 +212,8 @@ class CausalLMPolicy(Policy):
 
     def settings(self) -> dict[str, Any]:
         """See `Policy.settings`."""
-        config = {k: v for k, v in self.model.config.to_dict().items() if k not in _REFUSED_KEYS}
+        described = _without_local_keys(self.model.config.to_dict())
+        config = {k: v for k, v in described.items() if k not in _REFUSED_KEYS}
         return {"config": config, "dtype": str(self.model.dtype).removeprefix("torch.")}
 
     @classmethod
@@ -207,13 +222,12 @@ class CausalLMPolicy(Policy):
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        described = dict(settings["config"])
+        described = _without_local_keys(dict(settings["config"]))
         refused = [key for key in _REFUSED_KEYS if key in described]
         if refused:
             raise ValueError(f"a configuration with {', '.join(refused)} is refused")
         if settings["dtype"] not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"unknown dtype {settings['dtype']!r}")
-        described.pop("transformers_version", None)
         try:
             config = AutoConfig.for_model(described.pop("model_type"), **described)
             if int(getattr(config, "num_hidden_layers", 0)) > len(arrays):
@@ -234,6 +248,45 @@ class CausalLMPolicy(Policy):
             {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}, strict=False
         )
         return cls(model)
+
+
+def _without_local_keys(value: Any) -> Any:
+    """A configuration without `_LOCAL_KEYS`, those of configurations within it too."""
+    if not isinstance(value, dict):
+        return value
+    return {k: _without_local_keys(v) for k, v in value.items() if k not in _LOCAL_KEYS}
+
+
+def _require_exact_weights(report: Mapping[str, Any], folder: str) -> None:
+    """Refuses what `transformers` would have drawn at random, or left out.
+
+    Args:
+        report: What it tells of loading.
+        folder: Named in the message.
+
+    Raises:
+        DataError: With the first names of each sort.
+    """
+    differing = [
+        f"{name} ({list(found)}, not {list(wanted)})"
+        for name, found, wanted in sorted(report["mismatched_keys"])
+    ]
+    found = {
+        "missing": sorted(report["missing_keys"]),
+        "of another shape than config.json says": differing,
+        "unexpected": sorted(report["unexpected_keys"]),
+    }
+    said = [
+        f"{len(names)} {sort}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        for sort, names in found.items()
+        if names
+    ]
+    if said:
+        raise DataError(
+            f"no causal language model can be loaded: its weights do not fit its config.json "
+            f"({'; '.join(said)})",
+            file=folder,
+        )
 
 
 def _weights(model: Any) -> dict[str, Tensor]:
