@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with everything that was tested together
 # make bench   the quick suite over three worlds, then the leaderboard
 # make test    format, lint, types and the fast tests
+# make results the quick suite again, and what results/quick and the README show of it
 # make clean   removes the environment, caches and builds; runs/ stays
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test clean
+.PHONY: help setup bench test results clean
 
 help:
 	@sed -n 's/^# \(make \)/\1/p' Makefile
@@ -47,6 +48,16 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks examples
 	$(BIN)/pytest -m 'not slow' -n $(TEST_WORKERS)
+
+# Committed results are records and curves without policies; the report is made from those.
+results: setup
+	$(BIN)/irlbench run quick --out runs/results
+	$(BIN)/python benchmarks/quick_bars.py runs/results
+	rm -rf results/quick
+	mkdir -p results/quick/records
+	tar -C runs/results -cf - irlbench.json $$(cd runs/results && ls -d trials/*/record.json trials/*/curve.parquet) | tar -C results/quick/records -xf -
+	$(BIN)/irlbench report results/quick/records --out results/quick
+	cp results/quick/figures/leaderboard.svg docs/leaderboard.svg
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

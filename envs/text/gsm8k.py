@@ -137,7 +137,7 @@ def data_folder(data: str | Path | None) -> Path:
     if data is None:
         raise UsageError(
             "GSM8K is not shipped: --data must name a folder that holds train.jsonl and "
-            "test.jsonl (fields question and answer); from Python: data=\"FOLDER\""
+            'test.jsonl (fields question and answer); from Python: data="FOLDER"'
         )
     folder = Path(data)
     if folder.is_file():

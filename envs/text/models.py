@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from irlbench.envs.text.token_mdp import Tokenizer
 from irlbench.envs.text.tokenizer import ByteTokenizer
 from irlbench.errors import DataError, UsageError
-from irlbench.policies.causal_lm import CausalLMPolicy
+from irlbench.policies.causal_lm import CausalLMPolicy, quiet_transformers
 from irlbench.serialisation import sha256_file, sha256_json
 
 SHIPPED = Path(__file__).parent / "assets" / "tiny-llama"
@@ -148,9 +148,10 @@ class TransformersTokenizer:
         from irlbench.serialisation import read_json
 
         try:
-            self._inner: Any = AutoTokenizer.from_pretrained(
-                str(folder), trust_remote_code=False, local_files_only=True
-            )
+            with quiet_transformers():
+                self._inner: Any = AutoTokenizer.from_pretrained(
+                    str(folder), trust_remote_code=False, local_files_only=True
+                )
         except Exception as error:  # its parser raises bare exceptions
             first = str(error).strip().split("\n", 1)[0] or type(error).__name__
             raise DataError(f"no tokenizer can be loaded: {first}", file=folder.name) from error

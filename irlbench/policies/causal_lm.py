@@ -7,6 +7,7 @@ Observations are the token environments': a dictionary with `tokens`, padded ids
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -71,29 +72,25 @@ class CausalLMPolicy(Policy):
         """
         import torch
         from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
 
-        name, verbosity = Path(folder).name, logging.get_verbosity()
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()  # its report of odd weights is many lines; ours is below
+        name = Path(folder).name
         try:
-            model: Any
-            model, report = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=torch.float32 if device == "cpu" else torch.bfloat16,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # so that they are reported by name
-            )
+            with quiet_transformers():
+                loaded: Any = AutoModelForCausalLM.from_pretrained(
+                    folder,
+                    dtype=torch.float32 if device == "cpu" else torch.bfloat16,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # so that they are reported by name
+                )
         except Exception as error:  # whatever a damaged configuration or file provokes
             first = str(error).strip().split("\n", 1)[0] or type(error).__name__
             raise DataError(
                 f"no causal language model can be loaded: {first}", file=name
             ) from error
-        finally:
-            logging.set_verbosity(verbosity)
+        model, report = loaded
         _require_exact_weights(report, name)
         return cls(model.to(device))
 
@@ -255,6 +252,20 @@ def _without_local_keys(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {k: _without_local_keys(v) for k, v in value.items() if k not in _LOCAL_KEYS}
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keeps `transformers` from writing tables and warnings of what it loads: we say it."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _require_exact_weights(report: Mapping[str, Any], folder: str) -> None:

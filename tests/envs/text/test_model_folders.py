@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from logging import INFO
 
 import gymnasium
 import numpy as np
@@ -47,6 +48,7 @@ def refused(folder, home, capfd, *words):
 
 @pytest.fixture
 def home(tmp_path):
+    (tmp_path / "home").mkdir()
     return tmp_path / "home"
 
 
@@ -88,7 +90,7 @@ def test_the_verbosity_of_transformers_is_put_back(folder):
         change_weights(folder, lambda weights: weights.pop(NORM))
         with pytest.raises(DataError):
             CausalLMPolicy.from_folder(str(folder))
-        assert logging.get_verbosity() == logging.INFO
+        assert logging.get_verbosity() == INFO
     finally:
         logging.set_verbosity_warning()
 
@@ -157,7 +159,7 @@ def test_the_shards_of_an_index_are_checked(folder, home, capfd):
 
 def test_a_vocabulary_smaller_than_the_tokenizers(folder, home, capfd):
     change_json(folder / "config.json", vocab_size=100)
-    refused(folder, home, capfd, "mine/config.json, field 'vocab_size'", "is 100", "up to 25")
+    refused(folder, home, capfd, "mine/config.json, field 'vocab_size'", "is 100", "up to 263")
 
 
 @pytest.mark.parametrize(
@@ -173,8 +175,12 @@ def test_a_configuration_that_no_model_can_have(folder, home, capfd, changes):
 )
 def test_damaged_json(folder, home, capfd, file, text):
     (folder / file).write_text(text)
-    said = refused(folder, home, capfd)
-    assert "is no" in str(said) or "no tokenizer can be loaded" in str(said)
+    with pytest.raises(DataError) as caught:
+        ARITHMETIC.prepare(TaskOptions(model=str(folder)), home)
+    said = str(caught.value)
+    assert file in said or "mine: no tokenizer can be loaded" in said
+    assert "\n" not in said
+    assert capfd.readouterr() == ("", "")
 
 
 def test_folders_without_a_model(folder, tmp_path, home, capfd):
