@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from irlbench.registry import registry
+from irlbench.registry import Registry
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -13,9 +13,9 @@ README = (ROOT / "README.md").read_text()
 
 def test_every_task_algorithm_solver_and_suite_is_named() -> None:
     for group in ("tasks", "algorithms", "solvers"):
-        for name in registry().names(group):
+        for name in Registry().names(group):
             assert f"`{re.sub(r'-v[0-9]+$', '', name)}`" in README, name
-    for name in registry().names("suites"):
+    for name in Registry().names("suites"):
         assert re.search(rf"\b{name}\b", README), name
 
 
