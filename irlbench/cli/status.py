@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -53,10 +53,12 @@ def status(
 
 
 def _show_cells(records: list[Record]) -> None:
+    from irlbench.running.trial import in_words
+
     cells: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         spec = record.spec
-        key = (str(spec["task"]), str(spec["algorithm"]), _variant(spec))
+        key = (str(spec["task"]), str(spec["algorithm"]), in_words(spec))
         cells.setdefault(key, []).append(record)
     rows = []
     for key, here in sorted(cells.items(), key=lambda item: item[0]):
@@ -65,15 +67,6 @@ def _show_cells(records: list[Record]) -> None:
         rows.append([*key[:2], str(len(here) - failed), str(failed), f"{seconds:.0f}", key[2]])
     header = ("task", "algorithm", "done", "failed", "seconds", "given")
     table(rows, header, right=(2, 3, 4))
-
-
-def _variant(spec: Any) -> str:
-    """What sets a cell apart from another of the same task and algorithm."""
-    told = [f"{count(spec['demonstrations'], 'demonstration')}"] if spec["demonstrations"] else []
-    told += [f"{count(spec['preferences'], 'preference')}"] if spec["preferences"] else []
-    told += [f"demos {spec['demos']}"] if spec["demos"] else []
-    told += [f"{name}={value}" for name, value in sorted(spec["changed"].items())]
-    return ", ".join(told)
 
 
 def _show_failure(record: Record, where: str) -> None:

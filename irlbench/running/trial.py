@@ -73,8 +73,29 @@ class TrialSpec:
 
     @property
     def label(self) -> str:
-        """For people: task, algorithm and seed."""
-        return f"{self.task} {self.algorithm} seed {self.seed}"
+        """For people: task, algorithm, what is given or changed, and seed."""
+        told = in_words(self.to_json())
+        return f"{self.task} {self.algorithm}{f' ({told})' if told else ''} seed {self.seed}"
+
+
+def in_words(spec: Mapping[str, Any]) -> str:
+    """What sets a trial apart from others of its task and algorithm, the seed aside.
+
+    Args:
+        spec: As in a record.
+    """
+    told = [
+        f"{spec[name]} {name.removesuffix('s') if spec[name] == 1 else name}"
+        for name in ("demonstrations", "preferences")
+        if spec[name]
+    ]
+    told += [f"demos {spec['demos']}"] if spec["demos"] else []
+    told += [f"{name}={value}" for name, value in sorted(spec["changed"].items())]
+    limits = {name: spec["budget"][name] for name in ("gradient_steps", "seconds")}
+    told += [f"budget {name}={value:g}" for name, value in limits.items() if value is not None]
+    told += [f"{spec['threads']} threads"] if spec["threads"] != 1 else []
+    told += [f"plug-in {spec['plugin_hash'][:8]}"] if spec["plugin_hash"] else []
+    return ", ".join(told)
 
 
 @dataclass(frozen=True)

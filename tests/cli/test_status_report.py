@@ -188,7 +188,7 @@ def test_bars_on_a_terminal(tmp_path):
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
     assert "preparing" in text
     assert "1 of 2 trials" in text
-    assert "✓ gridworld/toy-v0 toy/good seed 0  return" in text
-    assert "  gridworld/toy-v0 toy/hangs seed 0 " in text
+    assert re.search(r"✓ gridworld/toy-v0 toy/good \(2 demonstrations, .*\) seed 0  return", text)
+    assert "  gridworld/toy-v0 toy/hangs (2 demonstrations" in text
     assert "to go on: irlbench run" in text
     assert "\x1b[?25h" in seen.decode(), "the cursor is shown again"

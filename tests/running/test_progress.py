@@ -107,11 +107,11 @@ def test_plain_lines():
     progress.close()
     assert stream.getvalue().splitlines() == [
         "10 trials to run",
-        "[ 0/10] ...... gridworld/toy-v0 bc seed 0: step 30",
-        "[ 0/10] ...... gridworld/toy-v0 bc seed 0: step 60 of 2,000",
-        "[ 0/10] ...... gridworld/toy-v0 bc seed 0: step 90 of 2,000",
-        "[ 1/10] done   gridworld/toy-v0 bc seed 0: return 12.35 in 1 min 15 s",
-        "[ 2/10] FAILED gridworld/toy-v0 bc seed 1: ValueError: nan",
+        "[ 0/10] ...... gridworld/toy-v0 bc (1 demonstration) seed 0: step 30",
+        "[ 0/10] ...... gridworld/toy-v0 bc (1 demonstration) seed 0: step 60 of 2,000",
+        "[ 0/10] ...... gridworld/toy-v0 bc (1 demonstration) seed 0: step 90 of 2,000",
+        "[ 1/10] done   gridworld/toy-v0 bc (1 demonstration) seed 0: return 12.35 in 1 min 15 s",
+        "[ 2/10] FAILED gridworld/toy-v0 bc (1 demonstration) seed 1: ValueError: nan",
         "something else",
     ]
 
@@ -128,7 +128,10 @@ def test_quiet_tells_failures_and_notes_only():
     progress.note("mind this")
     progress.close()
     told = stream.getvalue().splitlines()
-    assert told == ["[2/2] FAILED gridworld/toy-v0 bc seed 1: ValueError: nan", "mind this"]
+    assert told == [
+        "[2/2] FAILED gridworld/toy-v0 bc (1 demonstration) seed 1: ValueError: nan",
+        "mind this",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def test_bars_on_a_terminal(monkeypatch):
     progress.advanced(good, 1500, None)
     progress._bars.refresh()
     assert "0 of 2 trials" in _visible(stream.getvalue())
-    assert "  gridworld/toy-v0 bc seed 0 " in _visible(stream.getvalue())
+    assert "  gridworld/toy-v0 bc (1 demonstration) seed 0 " in _visible(stream.getvalue())
     assert "1,500" in stream.getvalue()
     progress.advanced(good, 1600, 2000)
     progress._bars.refresh()
@@ -176,8 +179,8 @@ def test_bars_on_a_terminal(monkeypatch):
     progress.close()
     progress.close()
     lines = [line.rstrip() for line in _visible(stream.getvalue()).splitlines()]
-    assert "✓ gridworld/toy-v0 bc seed 0  return 12.35 in 1 min 15 s" in lines
-    told = "✗ gridworld/toy-v0 acme/[red]x[/red] seed 1  ValueError: loss is [bold]nan[/bold]"
+    assert "✓ gridworld/toy-v0 bc (1 demonstration) seed 0  return 12.35 in 1 min 15 s" in lines
+    told = "✗ gridworld/toy-v0 acme/[red]x[/red] (1 demonstration) seed 1  ValueError: loss is [bold]nan[/bold]"
     assert told in lines
     assert "[note]" in lines
     assert any("2 of 2 trials, 1 failed" in line for line in lines)

@@ -210,3 +210,21 @@ def test_a_checkpoint_keeps_what_was_spent(tmp_path: Path) -> None:
     assert restored["weights"].tolist() == [0, 1, 2]
     assert set(restored) == {"weights"}
     assert (meter.used, second.gradient_steps) == (40, 3)
+
+
+def test_labels_tell_trials_apart() -> None:
+    labels = [
+        spec(**more).label
+        for more in (
+            {},
+            {"demonstrations": 1},
+            {"changed": {"learning_rate": 0.1}},
+            {"budget": {"steps": 10, "gradient_steps": 5, "seconds": None}},
+            {"threads": 2},
+            {"plugin_hash": "c" * 64},
+            {"seed": 1},
+        )
+    ]
+    assert labels[0] == "gridworld/toy-v0 bc (2 demonstrations) seed 0"
+    assert labels[2] == "gridworld/toy-v0 bc (2 demonstrations, learning_rate=0.1) seed 0"
+    assert len(set(labels)) == len(labels)
