@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -240,70 +238,6 @@ def test_a_changed_record_is_noticed(tmp_path: Path) -> None:
         irlbench.load_results(tmp_path / "out")
 
 
-def _driver(out: Path, algorithm: str, where: Path) -> subprocess.Popen[str]:
-    script = (
-        "import irlbench\n"  # no __main__ guard, on purpose: children must not import it
-        f"s = irlbench.run('{TASK}', algorithms=['toy/good', '{algorithm}'], seeds=1, jobs=1,\n"
-        f"    plugins=[{str(PLUGIN)!r}], out={str(out)!r},\n"
-        f"    settings={{'{algorithm}.where': {str(where)!r}}})\n"
-        "print('interrupted' if s.interrupted else 'finished', s.done)\n"
-    )
-    path = where / "script.py"
-    path.write_text(script)
-    return subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
-
-
-def _await_hang(where: Path) -> int:
-    for _ in range(600):
-        if (where / "hanging").exists() and (where / "hanging").read_text():
-            return int((where / "hanging").read_text())
-        time.sleep(0.1)
-    raise AssertionError("the trial never began")
-
-
-def _gone(pid: int) -> bool:
-    for _ in range(100):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_loses_no_finished_trial_and_leaves_no_process(tmp_path: Path, stop: int) -> None:
-    driver = _driver(tmp_path / "out", "toy/hangs", tmp_path)
-    hanging = _await_hang(tmp_path)
-    driver.send_signal(stop)
-    output, _ = driver.communicate(timeout=60)
-    assert "interrupted 1" in output
-    assert _gone(hanging)
-    assert only(tmp_path / "out").spec["algorithm"] == "toy/good"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_killed_driver_takes_its_children_along_and_a_trial_goes_on_from_its_checkpoint(
-    tmp_path: Path,
-) -> None:
-    driver = _driver(tmp_path / "out", "toy/resumes", tmp_path)
-    hanging = _await_hang(tmp_path)
-    driver.kill()
-    driver.communicate()
-    assert _gone(hanging)
-    output, _ = _driver(tmp_path / "out", "toy/resumes", tmp_path).communicate(timeout=120)
-    assert "finished 1" in output
-    store = Store(tmp_path / "out")
-    record = next(r for r in store.records() if r.spec["algorithm"] == "toy/resumes")
-    assert record.costs["gradient_steps"] == 2
-    curve = store.curve(record.trial)
-    assert curve["value"].to_list() == [2.0]
-    assert not list((tmp_path / "out/working").iterdir())
-
-
 def test_progress_is_plain_lines_where_no_terminal_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,18 +252,6 @@ def test_policies_may_come_faster_than_they_are_judged(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     curve = store.curve(only(tmp_path / "out").trial)
     assert curve.filter(curve["name"] == "return").height == 30
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_dead_learner_is_noticed_though_its_own_child_lives_and_both_are_ended(
-    tmp_path: Path,
-) -> None:
-    where = {"toy/orphans.where": str(tmp_path)}
-    began = time.monotonic()
-    assert go(tmp_path / "out", "toy/orphans", seeds=1, settings=where).failed == 1
-    assert time.monotonic() - began < 60
-    assert "signal 9" in only(tmp_path / "out").error["message"]
-    assert _gone(int((tmp_path / "orphan").read_text()))
 
 
 def test_a_plug_in_takes_nobody_elses_place(tmp_path: Path) -> None:
@@ -371,27 +293,6 @@ def test_odd_values_end_one_trial_at_most(tmp_path: Path) -> None:
 def test_what_is_taken_must_fit_the_track(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes interaction, which track 'demonstrations'"):
         go(tmp_path / "out", "toy/peeks")
-
-
-def test_ctrl_c_is_held_back_though_other_threads_take_the_signal() -> None:
-    """A live display has a thread of its own, to which the system may give the signal."""
-    import threading
-
-    from irlbench.running.executor import _uninterrupted
-
-    stop = threading.Event()
-    other = threading.Thread(target=stop.wait)
-    other.start()
-    done = False
-    try:
-        with pytest.raises(KeyboardInterrupt), _uninterrupted():  # noqa: PT012
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.2)
-            done = True
-    finally:
-        stop.set()
-        other.join()
-    assert done
 
 
 def test_two_runs_do_not_share_a_directory(tmp_path: Path) -> None:
