@@ -66,22 +66,11 @@ class RowGenerator:
     """
 
     def __init__(self, seeds: NDArray[np.int64], stream: int = 0) -> None:
-        self._stream = stream
         self._keys = row_keys(np.asarray(seeds), stream)
         self._counters = np.zeros(len(self._keys), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._keys)
-
-    def restart(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
-        """Begins new episodes.
-
-        Args:
-            rows: Which rows begin anew, bool `[rows]`.
-            seeds: Their seeds, `[number of rows set]`.
-        """
-        self._keys[rows] = row_keys(np.asarray(seeds), self._stream)
-        self._counters[rows] = 0
 
     def uniform(self, columns: int = 1) -> NDArray[np.float64]:
         """Draws uniform numbers in [0, 1).

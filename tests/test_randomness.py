@@ -92,20 +92,6 @@ def test_columns_are_successive_numbers():
     assert [one_by_one.uniform()[0, 0] for _ in range(4)] == at_once.uniform(4)[0].tolist()
 
 
-def test_restarting_rows_begins_their_new_seeds_and_leaves_the_others():
-    generator = RowGenerator(np.array([1, 2, 3]))
-    generator.uniform(5)
-    generator.restart(np.array([True, False, True]), np.array([8, 9]))
-    undisturbed = RowGenerator(np.array([2]))
-    undisturbed.uniform(5)
-    expected = [
-        RowGenerator(np.array([8])).uniform()[0, 0],
-        undisturbed.uniform()[0, 0],
-        RowGenerator(np.array([9])).uniform()[0, 0],
-    ]
-    assert generator.uniform()[:, 0].tolist() == expected
-
-
 def test_categories_by_hand():
     probabilities = np.array([[0.2, 0.0, 0.8]] * 5)
     uniform = np.array([0.0, 0.1999, 0.2, 0.9, 1 - 2**-53])

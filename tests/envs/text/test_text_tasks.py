@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +15,10 @@ from irlbench.baselines.algorithms.bc import BehaviouralCloning
 from irlbench.baselines.algorithms.references import Base, Expert
 from irlbench.envs.text.arithmetic import parse_prompt, split_of, verify
 from irlbench.envs.text.evaluation import demonstration_nll, roll_out
-from irlbench.envs.text.models import SHIPPED, TransformersTokenizer, language_model
+from irlbench.envs.text.models import TransformersTokenizer, language_model
 from irlbench.envs.text.sources import ArithmeticSource
 from irlbench.envs.text.tasks import ARITHMETIC, GSM8K, TextTask
-from irlbench.envs.text.tokenizer import EOS, PAD, SPECIAL_TOKENS, ByteTokenizer
+from irlbench.envs.text.tokenizer import EOS, SPECIAL_TOKENS, ByteTokenizer
 from irlbench.errors import DataError, ResourceError, UsageError
 from irlbench.policies.uniform import UniformPolicy
 from irlbench.policy import Policy
@@ -374,66 +373,6 @@ def test_another_model_brings_its_own_base(tmp_path, home):
         assert (tokenizer.encode(text) == ours.encode(text)).all()
         assert tokenizer.decode_prompt(ours.encode_prompt("1+2=")) == "1+2="
         assert tokenizer.decode(ours.encode(text)) == text
-
-
-def copy_of_shipped(folder, file, **changes):
-    shutil.copytree(SHIPPED, folder)
-    described = json.loads((folder / file).read_text())
-    for name, value in changes.items():
-        if value is None:
-            described.pop(name, None)
-        else:
-            described[name] = value
-    (folder / file).write_text(json.dumps(described))
-    return TaskOptions(model=str(folder))
-
-
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("tokenizer_config.json", None),
-        ("config.json", "{}"),
-        ("model-00002.safetensors", "x"),
-        ("model.safetensors.index.json", "{}"),
-        ("adapter_config.json", "{}"),
-        ("tokenizer.json", "{}"),
-        ("special_tokens_map.json", "{}"),
-        ("added_tokens.json", "{}"),
-        ("vocab.json", "{}"),
-        ("vocab.txt", "a"),
-        ("merges.txt", "a b"),
-        ("tokenizer.model", "x"),
-    ],
-)
-def test_the_hash_covers_every_file_that_is_read(tmp_path, file, text):
-    same = copy_of_shipped(tmp_path / "same", "recipe.json", seed=5)
-    assert language_model(same.model).hash == language_model(None).hash
-    if text is None:
-        other = copy_of_shipped(tmp_path / "other", file, eos_token="<|pad|>")
-        assert language_model(other.model).tokenizer.eos_id == PAD
-    else:
-        other = same
-        (tmp_path / "same" / file).write_text(text)
-    assert language_model(other.model).hash != language_model(None).hash
-
-
-def test_models_that_cannot_be_used(tmp_path, home):
-    short = copy_of_shipped(tmp_path / "short", "config.json", max_position_embeddings=32)
-    with pytest.raises(UsageError, match=r"reads 32 tokens, but prompt and horizon need \d+"):
-        ARITHMETIC.prepare(short, home)
-    endless = copy_of_shipped(tmp_path / "endless", "tokenizer_config.json", eos_token=None)
-    with pytest.raises(UsageError, match="end-of-sequence"):
-        ARITHMETIC.prepare(endless, home)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="safetensors"):
-        ARITHMETIC.prepare(TaskOptions(model=str(tmp_path / "empty")), home)
-    with pytest.raises(UsageError, match="no such folder"):
-        ARITHMETIC.prepare(TaskOptions(model=str(tmp_path / "nowhere")), home)
-
-
-def test_a_hub_id_without_a_network_names_both_options(home):
-    with pytest.raises(UsageError, match=r"--model nobody/nothing@main .*--data"):
-        ARITHMETIC.prepare(TaskOptions(model="nobody/nothing@main"), home)
 
 
 def test_the_reserved_names_are_not_read_as_special():
