@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from irlbench.policy import Policy
     from irlbench.problem import Budget, Problem
     from irlbench.reward import RewardFunction
-    from irlbench.running.api import load_results, load_trial, run
+    from irlbench.running.api import dry_run, run
+    from irlbench.running.reading import load_results, load_trial
     from irlbench.task import Task
 
 try:
@@ -34,8 +35,9 @@ _PUBLIC = {
     "Solution": "irlbench.algorithm",
     "Solver": "irlbench.algorithm",
     "Task": "irlbench.task",
-    "load_results": "irlbench.running.api",
-    "load_trial": "irlbench.running.api",
+    "dry_run": "irlbench.running.api",
+    "load_results": "irlbench.running.reading",
+    "load_trial": "irlbench.running.reading",
     "option": "irlbench.algorithm",
     "run": "irlbench.running.api",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "Solution",
     "Solver",
     "Task",
+    "dry_run",
     "load_results",
     "load_trial",
     "option",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -77,9 +77,37 @@ class Solution:
     reward: RewardFunction | None = None
 
 
-Sink = Callable[[str, int, Any], None]
+class Sink:
+    """Takes what a fit logs and hands in. This one keeps it in lists.
 
-#: Name under which a checkpoint keeps gradient steps, environment steps and seconds.
+    Attributes:
+        logged: Steps and scalars.
+        saved: Steps and policies.
+    """
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.saved: list[tuple[int, Policy]] = []
+
+    def log(self, step: int, seconds: float, scalars: dict[str, float]) -> None:
+        """Takes scalars."""
+        self.logged.append((step, scalars))
+
+    def save(self, step: int, seconds: float, policy: Policy) -> None:
+        """Takes a policy for a point of the curve."""
+        self.saved.append((step, policy))
+
+    def kept(self) -> dict[str, NDArray[Any]]:
+        """What of that a checkpoint has to keep."""
+        return {}
+
+    def go_on(self, kept: Mapping[str, NDArray[Any]]) -> bool:
+        """Takes up again what a checkpoint kept; False where that is not possible."""
+        return True
+
+
+#: Names that begin so are a checkpoint's own; `_SPENT`: gradient steps, steps and seconds.
+_OWN = "irlbench."
 _SPENT = "irlbench.spent"
 
 
@@ -91,10 +119,10 @@ class Run:
         device: "cpu" or "cuda".
         threads: Threads that numerical libraries may use.
         budget: Limits that `spend` enforces.
-        sink: Receives ("log", step, scalars) and ("save", step, policy). None keeps them in
-            `self.logged` and `self.saved`.
+        sink: Takes what is logged and saved; None keeps it in `logged` and `saved`.
         folder: Where checkpoints go; None: nowhere.
         meter: The problem's, whose count a checkpoint keeps too.
+        checkpoint_seconds: How long after a checkpoint the next one is due.
     """
 
     def __init__(
@@ -107,15 +135,15 @@ class Run:
         sink: Sink | None = None,
         folder: Path | None = None,
         meter: StepMeter | None = None,
+        checkpoint_seconds: float = 60.0,
     ) -> None:
         self.seed, self.device, self.threads = seed, device, threads
         self.budget = budget or Budget()
         self.gradient_steps = 0
-        self.logged: list[tuple[int, dict[str, float]]] = []
-        self.saved: list[tuple[int, Policy]] = []
-        self._sink, self._folder = sink, folder
+        self._sink, self._folder = sink or Sink(), folder
         self._meter = meter or StepMeter()
-        self._began = time.monotonic()
+        self._began = self._last_checkpoint = time.monotonic()
+        self._checkpoint_seconds = checkpoint_seconds
 
     def generator(self, name: str) -> np.random.Generator:
         """A NumPy generator for one named use; equal seeds and names draw equal numbers."""
@@ -123,18 +151,21 @@ class Run:
 
     def log(self, step: int, **scalars: float) -> None:
         """Logs scalars at a step, which counts environment steps or, offline, gradient steps."""
-        plain = {name: float(value) for name, value in scalars.items()}
-        if self._sink is None:
-            self.logged.append((step, plain))
-        else:
-            self._sink("log", step, plain)
+        self._sink.log(step, self.seconds, {k: float(value) for k, value in scalars.items()})
 
     def save(self, step: int, policy: Policy) -> None:
         """Hands in a policy for a point of the curve. Returns nothing; it is judged elsewhere."""
-        if self._sink is None:
-            self.saved.append((step, policy))
-        else:
-            self._sink("save", step, policy)
+        self._sink.save(step, self.seconds, policy)
+
+    @property
+    def logged(self) -> list[tuple[int, dict[str, float]]]:
+        """Steps and scalars, where nobody else takes them."""
+        return self._sink.logged
+
+    @property
+    def saved(self) -> list[tuple[int, Policy]]:
+        """Steps and policies, where nobody else takes them."""
+        return self._sink.saved
 
     def spend(self, *, gradient_steps: int = 0) -> None:
         """Bills parameter updates.
@@ -163,18 +194,39 @@ class Run:
             seconds is not None and self.seconds >= seconds
         )
 
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether it is time for a checkpoint; never where none is kept.
+
+        It depends on the clock, so writing one must not change what is learnt.
+        """
+        since = time.monotonic() - self._last_checkpoint
+        return self._folder is not None and since >= self._checkpoint_seconds
+
     def checkpoint(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Keeps arrays from which `fit` can go on after a kill, in place of the last ones."""
+        """Keeps arrays from which `fit` can go on after a kill, in place of the last ones.
+
+        What was logged and handed in so far is kept with them: a fit that goes on must log and
+        save only what comes after.
+
+        Args:
+            state: Everything that the rest of the fit depends on, states of generators included.
+        """
         if self._folder is not None:
             from irlbench.serialisation import save_arrays
 
             # In the same file as the state: a kill cannot part them.
-            spent = np.array([self.gradient_steps, self._meter.used, self.seconds])
-            save_arrays(self._folder, "checkpoint", "checkpoint", {**state, _SPENT: spent}, {})
+            own = {_SPENT: np.array([self.gradient_steps, self._meter.used, self.seconds])}
+            own |= {f"{_OWN}{name}": array for name, array in self._sink.kept().items()}
+            save_arrays(self._folder, "checkpoint", "checkpoint", {**state, **own}, {})
+        self._last_checkpoint = time.monotonic()
 
     @property
     def restored(self) -> dict[str, NDArray[Any]] | None:
-        """What the last `checkpoint` of this trial kept, or None when it begins anew."""
+        """What the last `checkpoint` of this trial kept, or None when it begins anew.
+
+        Read it once, before anything is logged: what was spent is counted on from there.
+        """
         from irlbench.serialisation import load_arrays
 
         if self._folder is None or not (self._folder / "checkpoint.json").exists():
@@ -183,6 +235,10 @@ class Run:
             _, arrays, _ = load_arrays(self._folder, "checkpoint", ["checkpoint"])
             gradient_steps, steps, seconds = arrays.pop(_SPENT).tolist()
         except (DataError, KeyError, ValueError):
+            return None
+        own = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_OWN)}
+        kept = {name.removeprefix(_OWN): array for name, array in own.items()}
+        if not self._sink.go_on(kept):
             return None
         self.gradient_steps, self._meter.used = int(gradient_steps), int(steps)
         self._began = time.monotonic() - seconds

@@ -14,6 +14,10 @@ class UsageError(IrlbenchError):
     """Unusable arguments: the command line ends with exit code 2."""
 
 
+class StorageError(IrlbenchError):
+    """A disk that is full or cannot be written; what is finished is kept."""
+
+
 class UnknownNameError(UsageError):
     """A name that nothing is registered under.
 

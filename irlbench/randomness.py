@@ -7,6 +7,8 @@ Flood, 2014), applied once per key word.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _TO_UNIT = 2.0**-53
+_TWO_TO_THE_64 = 2**64
 
 #: Seeds from here on belong to evaluation; an environment handed to a learner refuses them.
 EVALUATION_SEEDS = 2**30
@@ -103,3 +106,43 @@ def sample_categorical(
     return np.minimum(
         (cumulative <= scaled[:, None]).sum(axis=-1), probabilities.shape[-1] - 1
     ).astype(np.int64)
+
+
+def generator_state(generator: np.random.Generator) -> NDArray[np.uint64]:
+    """Where a generator stands, for a checkpoint.
+
+    Args:
+        generator: One of `np.random.default_rng`.
+
+    Returns:
+        uint64 `[6]`.
+
+    Raises:
+        TypeError: If it draws from another bit generator than PCG64.
+    """
+    state: Any = generator.bit_generator.state
+    if state["bit_generator"] != "PCG64":
+        raise TypeError(f"only PCG64 is kept in checkpoints, got {state['bit_generator']}")
+    halves = [
+        half for key in ("state", "inc") for half in divmod(state["state"][key], _TWO_TO_THE_64)
+    ]
+    return np.array([*halves, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
+
+
+def restore_generator(generator: np.random.Generator, words: NDArray[np.uint64]) -> None:
+    """Puts a generator where `generator_state` found one; it draws the same numbers from there.
+
+    Args:
+        generator: One of `np.random.default_rng`.
+        words: uint64 `[6]`.
+    """
+    high, low, high_step, low_step, has_half, half = words.tolist()
+    generator.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {
+            "state": high * _TWO_TO_THE_64 + low,
+            "inc": high_step * _TWO_TO_THE_64 + low_step,
+        },
+        "has_uint32": has_half,
+        "uinteger": half,
+    }

@@ -6,9 +6,10 @@ import hashlib
 import importlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,11 @@ from irlbench.errors import DataError
 
 FORMAT = 1
 _MAX_JSON_BYTES = 16 * 2**20
+#: Objects and lists within each other; what goes through JSON by recursion stands that.
+_MOST_LEVELS = 64
+#: Larger files must hold something: a hole costs its maker nothing, and its reader everything.
+_HOLES_FROM = 64 * 2**20
+_LEAST_DATA = 0.01
 
 
 def canonical_json(value: Any) -> str:
@@ -35,33 +41,125 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
+def open_plain(path: Path, *, links: bool = True) -> BinaryIO:
+    """Opens a file for reading, if it is a file of bytes: nothing that could make a reader wait.
+
+    Args:
+        path: The file.
+        links: Whether `path` may itself be a symbolic link.
+
+    Raises:
+        OSError: If it cannot be opened.
+        DataError: If it is a folder, a pipe, a device, or next to nothing but a hole; or a link
+            where none may be.
+    """
+    if not links and path.is_symlink():
+        raise DataError("is a symbolic link: put the file itself there", file=path.name)
+    # Not to wait for the other end of a pipe, nor to take a terminal for our own.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError("is no plain file", file=path.name)
+        if status.st_size > _HOLES_FROM and _is_hollow(descriptor, status.st_size):
+            raise DataError(
+                f"claims {status.st_size:,} bytes, of which hardly any are there", file=path.name
+            )
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _is_hollow(descriptor: int, size: int) -> bool:
+    """Whether less than `_LEAST_DATA` of a file is data. Moves its position to the start."""
+    data = position = 0
+    try:
+        while position < size and data < _LEAST_DATA * size:
+            begin = os.lseek(descriptor, position, os.SEEK_DATA)
+            position = os.lseek(descriptor, begin, os.SEEK_HOLE)
+            data += position - begin
+    except OSError:  # no data from here on
+        pass
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return data < _LEAST_DATA * size
+
+
+def sha256_file(path: Path, *, links: bool = True) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Args:
+        path: The file.
+        links: Whether it may be a symbolic link.
+
+    Raises:
+        OSError: If it cannot be read.
+        DataError: If it is no plain file; see `open_plain`.
+    """
+    with open_plain(path, links=links) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Reads a JSON file.
+def read_json(path: Path, *, links: bool = True) -> Any:
+    """Reads a JSON file: no name twice in one object, no NaN, nothing nested without end.
+
+    Args:
+        path: The file.
+        links: Whether it may be a symbolic link.
 
     Raises:
-        DataError: If it is missing, larger than 16 MiB, or no JSON.
+        DataError: If it is missing, larger than 16 MiB, or no such JSON.
     """
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise DataError("larger than 16 MiB", file=path.name)
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open_plain(path, links=links) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > _MAX_JSON_BYTES:
+                raise DataError("larger than 16 MiB", file=path.name)
+            content = stream.read(size)
+        value = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path.name) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"is no JSON: {error}", file=path.name) from error
+    if content.count(b"[") + content.count(b"{") > _MOST_LEVELS and _nested(value, _MOST_LEVELS):
+        raise DataError(f"is nested deeper than {_MOST_LEVELS} levels", file=path.name)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return made
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _nested(value: Any, levels: int) -> bool:
+    """Whether lists and dictionaries stand within each other deeper than so many levels."""
+    level = [value] if type(value) in (dict, list) else []
+    for _ in range(levels):
+        level = [
+            item
+            for one in level
+            for item in (one.values() if type(one) is dict else one)
+            if type(item) is dict or type(item) is list
+        ]
+    return bool(level)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Writes a file beside its place, then renames it there: whole or not at all."""
+    write_atomic(path, text.encode())
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file beside its place, then renames it there: whole or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+    with beside.open("wb") as stream:
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(path)
@@ -77,10 +175,8 @@ def save_arrays(
     """Writes `<name>.safetensors` and `<name>.json`; each file whole or not at all."""
     from safetensors.numpy import save
 
-    path = folder / f"{name}.safetensors"
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(save({key: np.ascontiguousarray(a) for key, a in arrays.items()}))
-    beside.replace(path)
+    content = save({key: np.ascontiguousarray(a) for key, a in arrays.items()})
+    write_atomic(folder / f"{name}.safetensors", content)
     described = {"format": FORMAT, "kind": kind, "settings": dict(settings)}
     write_text_atomic(folder / f"{name}.json", json.dumps(described, indent=1, sort_keys=True))
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from irlbench.randomness import RowGenerator, row_keys, sample_categorical, uniforms
+from irlbench.randomness import (
+    RowGenerator,
+    generator_state,
+    restore_generator,
+    row_keys,
+    sample_categorical,
+    uniforms,
+)
 
 MASK = 2**64 - 1
 FROZEN_KEYS = [13980542158659120529, 14481765734688048519, 10593218217028219875]
@@ -111,3 +120,34 @@ def test_rounding_of_the_sum_draws_no_impossible_category():
     largest = 1 - 2**-53
     assert probabilities.cumsum()[-1] == largest
     assert sample_categorical(probabilities, np.array([largest])).tolist() == [9]
+
+
+def _draw(generator, draws):
+    for kind in draws:
+        yield {
+            "float": generator.random,
+            "half": lambda: int(generator.integers(10, dtype=np.uint32)),  # keeps the other half
+            "normal": generator.normal,
+            "many": lambda: generator.integers(1000, size=3).tolist(),
+        }[kind]()
+
+
+_DRAWS = st.lists(st.sampled_from(["float", "half", "normal", "many"]), max_size=8)
+
+
+@given(st.integers(0, 2**64), _DRAWS, _DRAWS)
+def test_a_generator_put_back_draws_the_same_numbers(seed, before, after):
+    generator = np.random.default_rng(seed)
+    list(_draw(generator, before))
+    state = generator_state(generator)
+    assert state.dtype == np.uint64 and state.shape == (6,)
+    wanted = list(_draw(generator, after))
+    other = np.random.default_rng(1)
+    restore_generator(other, state)
+    assert list(_draw(other, after)) == wanted
+    assert np.array_equal(generator_state(other), generator_state(generator))
+
+
+def test_only_generators_of_the_usual_kind_are_kept():
+    with pytest.raises(TypeError, match="MT19937"):
+        generator_state(np.random.Generator(np.random.MT19937(0)))

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from irlbench.algorithm import Algorithm, Run, Solution, option
 from irlbench.problem import Budget, Problem
+from irlbench.randomness import generator_state, restore_generator
+
+if TYPE_CHECKING:
+    from irlbench.baselines.learners.base import Learner
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class BehaviouralCloning(Algorithm):
     paper: ClassVar[str] = "Pomerleau (1991); on text, supervised fine-tuning"
     needs: ClassVar[frozenset[str]] = frozenset({"demonstrations"})
     tracks: ClassVar[tuple[str, ...]] = ("demonstrations",)
+    resumable: ClassVar[bool] = True
     Config: ClassVar[type[Any]] = BehaviouralCloningConfig
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "gridworld": {"gradient_steps": 500, "learning_rate": 0.1, "batch_size": 100_000},
@@ -72,7 +80,8 @@ class BehaviouralCloning(Algorithm):
         learner.load(problem.demonstrations, subsample=config.subsample)
         generator = run.generator("minibatches")
         points = {round(steps * i / config.saves) for i in range(1, config.saves + 1)}
-        for step in range(1, steps + 1):
+        done = _go_on(run, learner, generator)
+        for step in range(done + 1, steps + 1):
             if run.exhausted:
                 break
             batch = learner.sample(config.batch_size, generator)
@@ -82,4 +91,28 @@ class BehaviouralCloning(Algorithm):
             if step in points:
                 run.log(step, loss=float(loss.detach()))
                 run.save(step, learner.policy())
+            if run.checkpoint_due:
+                run.checkpoint(_state(step, learner, generator))
         return Solution(policy=learner.policy())
+
+
+def _state(step: int, learner: Learner, generator: np.random.Generator) -> dict[str, NDArray[Any]]:
+    from irlbench.baselines.learners.state import under
+
+    return {
+        "step": np.array([step]),
+        "minibatches": generator_state(generator),
+        **under("learner", learner.state()),
+    }
+
+
+def _go_on(run: Run, learner: Learner, generator: np.random.Generator) -> int:
+    """Takes up the last checkpoint, if there is one; gives the steps that are done."""
+    from irlbench.baselines.learners.state import part, take
+
+    kept = run.restored
+    if kept is None:
+        return 0
+    learner.restore(part("learner", kept))
+    restore_generator(generator, take(kept, "minibatches", generator_state(generator)))
+    return int(take(kept, "step", np.array([0]))[0])

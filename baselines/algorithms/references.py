@@ -76,6 +76,7 @@ class Survival(Algorithm):
     worlds: ClassVar[tuple[str, ...]] = ("gridworld", "control")
     tracks: ClassVar[tuple[str, ...]] = ("reference",)
     Config: ClassVar[type[Any]] = SurvivalConfig
+    resumable: ClassVar[bool] = True  # as far as its solver keeps anything
     usual: ClassVar[Mapping[str, str]] = {"gridworld": "soft-value-iteration", "control": "ppo"}
 
     @classmethod

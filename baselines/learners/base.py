@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import Tensor
 
 from irlbench.algorithm import Run
 from irlbench.data.demonstrations import Demonstrations
 from irlbench.policy import Policy
 from irlbench.problem import Problem
+
+if TYPE_CHECKING:
+    from irlbench.baselines.learners.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,9 @@ class Batch:
 
 
 class Learner(ABC):
-    """Holds a differentiable policy and its optimiser."""
+    """Holds a differentiable policy, and the trainer of its parameters."""
+
+    _trainer: Trainer
 
     @abstractmethod
     def load(self, demonstrations: Demonstrations[Any], *, subsample: int = 1) -> int:
@@ -58,12 +65,32 @@ class Learner(ABC):
         """log pi(a|s), with gradient; the shape of `batch.mask`."""
 
     @abstractmethod
-    def update(self, loss: Tensor) -> None:
-        """One gradient step on a scalar loss."""
-
-    @abstractmethod
     def policy(self) -> Policy:
         """The policy as it is now, apart from further updates."""
+
+    def update(self, loss: Tensor) -> None:
+        """One gradient step on a scalar loss."""
+        self._trainer.step(loss)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What further updates depend on, demonstrations aside: for a checkpoint.
+
+        Returns:
+            Parameters, the optimiser's moments, the number of updates, the scaling of
+            observations; copies.
+        """
+        return self._trainer.state()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Goes back to where `state` was taken; further updates give the same bits.
+
+        Args:
+            state: From a learner of the same kind and settings.
+
+        Raises:
+            DataError: If it is from a learner of another kind or size.
+        """
+        self._trainer.restore(state)
 
 
 @dataclass(frozen=True)

@@ -92,10 +92,6 @@ class CausalLMLearner(Learner):
         rows: Tensor = torch.log_softmax(logits, dim=-1)
         return rows.gather(2, batch.actions[..., None])[..., 0]
 
-    def update(self, loss: Tensor) -> None:
-        """See `Learner.update`."""
-        self._trainer.step(loss)
-
     def policy(self) -> Policy:
         """See `Learner.policy`."""
         return CausalLMPolicy(copy.deepcopy(self.model))

@@ -63,7 +63,9 @@ class ContinuousLearner(Learner):
         above = math.log(FIRST_STD / LEAST_STD)
         start = math.log(math.expm1(above))
         self._spread = nn.Parameter(torch.full((len(self._low),), start, device=self._device))
-        self._trainer = Trainer([*self.network.parameters(), self._spread], settings)
+        self._trainer = Trainer(
+            [*self.network.parameters(), self._spread], settings, fixed=self.network.buffers()
+        )
         self._observations = torch.zeros(0, inputs, device=self._device)
         self._actions = torch.zeros(0, len(self._low), device=self._device)
 
@@ -93,10 +95,6 @@ class ContinuousLearner(Learner):
         log_std = self.log_std
         z = (batch.actions - self.network(batch.observations)) * torch.exp(-log_std)
         return (-0.5 * (z**2 + math.log(2 * math.pi)) - log_std).sum(dim=-1)
-
-    def update(self, loss: Tensor) -> None:
-        """See `Learner.update`."""
-        self._trainer.step(loss)
 
     def policy(self) -> GaussianMLPPolicy:
         """See `Learner.policy`."""

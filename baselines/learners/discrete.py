@@ -45,7 +45,8 @@ class DiscreteLearner(Learner):
             head_gain=0.01,
             generator=first_weights(run),
         ).to(self._device)
-        self._trainer = Trainer(self.network.parameters(), settings)
+        parameters, scaling = self.network.parameters(), self.network.buffers()
+        self._trainer = Trainer(parameters, settings, fixed=scaling)
         self._observations = torch.zeros(0, inputs, device=self._device)
         self._actions = torch.zeros(0, dtype=torch.int64, device=self._device)
 
@@ -76,10 +77,6 @@ class DiscreteLearner(Learner):
         """See `Learner.log_prob`; `[batch]`."""
         log_pi = torch.log_softmax(self.network(batch.observations), dim=-1)
         return log_pi.gather(-1, batch.actions[:, None])[:, 0]
-
-    def update(self, loss: Tensor) -> None:
-        """See `Learner.update`."""
-        self._trainer.step(loss)
 
     def policy(self) -> CategoricalMLPPolicy:
         """See `Learner.policy`."""

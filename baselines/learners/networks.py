@@ -58,8 +58,8 @@ class Network(nn.Module):
 
     def scale_to(self, observations: Tensor) -> None:
         """Takes mean and standard deviation from observations `[steps, dimensions]`."""
-        self.mean = observations.mean(dim=0)
-        self.std = observations.std(dim=0, unbiased=False).clamp_min(_LEAST_STD)
+        self.mean.copy_(observations.mean(dim=0))
+        self.std.copy_(observations.std(dim=0, unbiased=False).clamp_min(_LEAST_STD))
 
     def forward(self, observations: Tensor) -> Tensor:
         """The head's output, `[batch, outputs]`, for observations `[batch, dimensions]`."""

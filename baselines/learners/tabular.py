@@ -63,10 +63,6 @@ class TabularLearner(Learner):
         flat = torch.log_softmax(self.logits, dim=-1).reshape(-1)
         return flat[batch.observations * self.logits.shape[1] + batch.actions]
 
-    def update(self, loss: Tensor) -> None:
-        """See `Learner.update`."""
-        self._trainer.step(loss)
-
     def policy(self) -> TablePolicy:
         """See `Learner.policy`."""
         return TablePolicy(self.logits.detach().cpu().numpy())

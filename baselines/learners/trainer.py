@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from irlbench.baselines.learners.base import LearnerSettings
+from irlbench.baselines.learners.state import (
+    State,
+    optimiser_state,
+    part,
+    put_back,
+    restore_optimiser,
+    take,
+    to_array,
+    under,
+)
 
 
 class Trainer:
@@ -20,12 +33,18 @@ class Trainer:
         parameters: What is trained.
         settings: Step sizes.
         warmup: Share of the total steps over which the step size grows.
+        fixed: What is kept in a checkpoint though it is not trained; overwritten in place.
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], settings: LearnerSettings, *, warmup: float = 0.0
+        self,
+        parameters: Iterable[Tensor],
+        settings: LearnerSettings,
+        *,
+        warmup: float = 0.0,
+        fixed: Iterable[Tensor] = (),
     ) -> None:
-        self._parameters = list(parameters)
+        self._parameters, self._fixed = list(parameters), list(fixed)
         self._settings, self._warmup = settings, warmup
         self._optimiser = torch.optim.AdamW(
             self._parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -52,3 +71,19 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip)
         self._optimiser.step()
         self.updates += 1
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """See `Learner.state`."""
+        fixed = {str(i): to_array(tensor) for i, tensor in enumerate(self._fixed)}
+        return {
+            "updates": np.array([self.updates]),
+            **under("fixed", fixed),
+            **under("trained", optimiser_state(self._optimiser)),
+        }
+
+    def restore(self, state: State) -> None:
+        """See `Learner.restore`."""
+        restore_optimiser(self._optimiser, part("trained", state))
+        for i, tensor in enumerate(self._fixed):
+            put_back(tensor, state, f"fixed.{i}")
+        self.updates = int(take(state, "updates", np.array([self.updates]))[0])

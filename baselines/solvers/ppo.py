@@ -18,7 +18,13 @@ from irlbench.reward import RewardFunction
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO as SB3PPO
+    from stable_baselines3.common.running_mean_std import RunningMeanStd
     from stable_baselines3.common.vec_env import VecEnv
+
+
+#: How long all rows go between two points at which they begin anew together. Many, so that the
+#: late part of episodes, which the last of them may miss, is not seen much less often.
+HORIZONS_BETWEEN_RESTARTS = 10
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,16 @@ class PPOConfig:
 
 
 class PPO(Solver):
-    """Proximal policy optimisation. The discount is the problem's."""
+    """Proximal policy optimisation. The discount is the problem's.
+
+    A simulator's state cannot be saved in general. So every `HORIZONS_BETWEEN_RESTARTS` horizons
+    all rows begin new episodes, and all random numbers a new stream, from seeds made of the run's
+    seed and the step: a killed run goes on from there, and one that was never killed does the
+    same. Values of the episodes cut off are bootstrapped, as at the end of any rollout.
+    """
 
     id: ClassVar[str] = "ppo"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "proximal policy optimisation (Stable-Baselines3)"
     worlds: ClassVar[tuple[str, ...]] = ("control",)
     actions: ClassVar[tuple[str, ...]] = ("discrete", "continuous")
@@ -65,11 +77,16 @@ class PPO(Solver):
     ) -> Policy:
         """See `Solver.solve`. Ends at the budget: the last rollout is as long as steps are left."""
         config: PPOConfig = self.config
-        steps = _granted(config, problem, budget)
+        kept = run.restored
+        steps = _granted(config, problem, budget, kept)
         env = _environment(problem, reward, config)
         try:
             model = _model(env, problem, config, run)
+            if kept is not None:
+                _restore(model, kept)
+                _begin_anew(model, run)
             saves = {round(steps * i / config.saves) for i in range(1, config.saves + 1)}
+            period = HORIZONS_BETWEEN_RESTARTS * problem.horizon * config.num_envs
             while steps - model.num_timesteps >= config.num_envs and not run.exhausted:
                 before = model.num_timesteps
                 if not _update(model, config, steps, run):
@@ -78,12 +95,23 @@ class PPO(Solver):
                 run.log(now, **_scalars(model))
                 if any(before < point <= now for point in saves):
                     run.save(now, policy_from_sb3(model))
+                if before // period < now // period:
+                    if run.checkpoint_due:
+                        run.checkpoint(_state(model, steps))
+                    _begin_anew(model, run)
             return policy_from_sb3(model)
         finally:
             env.close()
 
 
-def _granted(config: PPOConfig, problem: Problem, budget: Budget) -> int:
+def _granted(
+    config: PPOConfig, problem: Problem, budget: Budget, kept: Mapping[str, NDArray[Any]] | None
+) -> int:
+    """Environment steps in all; a run that goes on holds to what it was granted at first."""
+    if kept is not None:
+        from irlbench.baselines.learners.state import take
+
+        return int(take(kept, "steps", np.array([0, 0]))[0])
     limits = [config.steps, budget.steps, problem.meter.left]
     steps = min(limit for limit in limits if limit is not None)
     if steps < config.num_envs:
@@ -133,6 +161,51 @@ def _model(env: VecEnv, problem: Problem, config: PPOConfig, run: Run) -> SB3PPO
     )
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model
+
+
+def _state(model: SB3PPO, granted: int) -> dict[str, NDArray[Any]]:
+    """All that outlives `_begin_anew`."""
+    from irlbench.baselines.learners.state import optimiser_state, under
+
+    statistics = {name: _moments(moments) for name, moments in _scaling(model).items()}
+    return {
+        "steps": np.array([granted, model.num_timesteps]),
+        **under("policy", optimiser_state(model.policy.optimizer)),
+        **under("scaling", statistics),
+    }
+
+
+def _restore(model: SB3PPO, kept: Mapping[str, NDArray[Any]]) -> None:
+    """Puts back what `_state` gave."""
+    from irlbench.baselines.learners.state import part, restore_optimiser, take
+
+    model.num_timesteps = int(take(kept, "steps", np.array([0, 0]))[1])
+    restore_optimiser(model.policy.optimizer, part("policy", kept))
+    for name, moments in _scaling(model).items():
+        found = take(kept, f"scaling.{name}", _moments(moments))
+        shape = np.shape(moments.mean)
+        mean, var = np.split(found[:-1], 2)
+        moments.mean, moments.var = mean.reshape(shape), var.reshape(shape)
+        moments.count = float(found[-1])
+
+
+def _scaling(model: SB3PPO) -> dict[str, RunningMeanStd]:
+    """The running statistics of observations and of rewards, where they are scaled."""
+    env: Any = model.get_vec_normalize_env()
+    return {} if env is None else {"observations": env.obs_rms, "rewards": env.ret_rms}
+
+
+def _moments(moments: RunningMeanStd) -> NDArray[np.float64]:
+    """Mean, variance and count in one row."""
+    return np.concatenate([np.ravel(moments.mean), np.ravel(moments.var), [moments.count]])
+
+
+def _begin_anew(model: SB3PPO, run: Run) -> None:
+    """Ends all episodes and random streams, so that `_state` is all there is."""
+    draws = run.generator(f"ppo from step {model.num_timesteps}")
+    # Seeds Python, NumPy, torch, and the environments' next reset.
+    model.set_random_seed(int(draws.integers(2**30 - model.n_envs)))
+    model._last_obs = None  # the next rollout begins with a reset
 
 
 def _update(model: SB3PPO, config: PPOConfig, steps: int, run: Run) -> bool:

@@ -116,7 +116,7 @@ def _import_error(package: str) -> str | None:
 
 
 def _machine(problems: list[str]) -> Iterator[list[str]]:
-    from irlbench.running.api import default_jobs
+    from irlbench.running.asked import default_jobs
     from irlbench.running.provenance import processor
 
     yield ["system", f"{platform.system()} {platform.machine()}"]

@@ -32,7 +32,8 @@ irlbench run control/hopper --demos cs285 --demonstrations 1,2 -o runs/few
 
 irlbench run text/gsm8k --data path/to/gsm8k --algorithms bc
 """
-_WHAT, _SPEND, _GIVEN, _WHERE = "What runs", "What it may spend", "What it is given", "Where"
+_WHAT, _SPEND, _GIVEN = "What runs", "What it may spend", "What it is given"
+_AGAIN, _WHERE = "Again, or not at all", "Where"
 _FAILURES_SHOWN = 5
 
 
@@ -120,6 +121,16 @@ def run(
             help="Seconds after which a trial is ended and counts as failed.",
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        _option(
+            "--memory",
+            panel=_SPEND,
+            metavar="SIZE",
+            help="Memory above which a trial is ended and counts as failed, as 8GB or 500MiB; else "
+            "nine tenths of what there is.",
+        ),
+    ] = None,
     jobs: Annotated[
         str | None,
         _option(
@@ -143,6 +154,25 @@ def run(
             metavar="auto|cpu|cuda",
             help="Where tensors live; auto takes a GPU if there is one.",
             autocompletion=lambda incomplete: starting(values.DEVICES, incomplete),
+        ),
+    ] = None,
+    gpus_per_trial: Annotated[
+        str | None,
+        _option(
+            "--gpus-per-trial",
+            panel=_SPEND,
+            metavar="X",
+            help="GPUs for each trial: 0.5 puts two on one; else 1.",
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        str | None,
+        _option(
+            "--checkpoint-every",
+            panel=_SPEND,
+            metavar="S",
+            help="Seconds after which a trial keeps its state again, to go on from after a kill; "
+            "else 60.",
         ),
     ] = None,
     demonstrations: Annotated[
@@ -175,6 +205,32 @@ def run(
             help="Language model to start from, in place of the one that ships.",
         ),
     ] = None,
+    retry_failed: Annotated[
+        bool,
+        _option(
+            "--retry-failed",
+            panel=_AGAIN,
+            help="Run trials again that failed, or whose record is damaged.",
+        ),
+    ] = False,
+    rerun: Annotated[
+        list[str] | None,
+        _option(
+            "--rerun",
+            panel=_AGAIN,
+            metavar="ID",
+            help="Run this trial again, whatever came of it: the beginning of its id is enough. "
+            "The old record stays beside the new one. May be repeated.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        _option(
+            "--dry-run",
+            panel=_AGAIN,
+            help="Only show what would run, with time and disk as earlier records tell.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         _option(
@@ -202,6 +258,9 @@ def run(
         "threads": values.whole(threads, "--threads"),
         "device": values.device(device),
         "timeout": values.seconds(timeout, "--timeout"),
+        "memory": values.size(memory, "--memory"),
+        "gpus_per_trial": values.number(gpus_per_trial, "--gpus-per-trial"),
+        "checkpoint_seconds": values.seconds(checkpoint_every, "--checkpoint-every"),
         "demos": demos,
         "demonstrations": values.counts(demonstrations, "--demonstrations"),
         "preferences": values.counts(preferences, "--preferences"),
@@ -209,6 +268,8 @@ def run(
         "data": data,
         "model": model,
         "plugins": plugins,
+        "rerun": rerun,
+        "retry_failed": retry_failed or None,
         "out": out,
     }
     settings_now = {**asked.pop("settings", {}), **values.settings(settings or ())}
@@ -216,11 +277,13 @@ def run(
     asked.update({name: value for name, value in given.items() if value is not None})
     if targets:
         asked["target"] = targets[0] if len(targets) == 1 else targets
-    _execute(asked, settings_now, budget_now)
+    _execute(asked, settings_now, budget_now, only_show=dry_run)
 
 
-def _execute(asked: dict[str, Any], settings: dict[str, Any], budget: dict[str, Any]) -> None:
-    """Runs the trials and says what came of them.
+def _execute(
+    asked: dict[str, Any], settings: dict[str, Any], budget: dict[str, Any], *, only_show: bool
+) -> None:
+    """Runs the trials and says what came of them, or only shows which there are.
 
     Raises:
         typer.Exit: With code 1 if a trial failed, 130 if it was interrupted.
@@ -230,6 +293,12 @@ def _execute(asked: dict[str, Any], settings: dict[str, Any], budget: dict[str, 
 
         suites = ", ".join(registry().names("suites"))
         raise UsageError(f"name a suite ({suites}) or tasks; `irlbench list` shows them")
+    if only_show:
+        from irlbench.cli import dry_run
+        from irlbench.running.api import dry_run as plan
+
+        dry_run.show(plan(asked.pop("target"), settings=settings, budget=budget, **asked))
+        return
     from irlbench.running.api import run as run_trials
     from irlbench.running.progress import progress_for
 
@@ -254,16 +323,20 @@ def _conclude(summary: RunSummary) -> None:
         told += [f"{summary.reused} there already", f"{summary.failed} failed in all"]
     else:
         told += [f"{summary.failed} failed"]
+    if summary.damaged:
+        told += [f"{len(summary.damaged)} damaged"]
     say(f"{', '.join(told)}; records in {where}")
     if summary.failed:
         _tell_failures(summary, where)
+    if summary.damaged:
+        _tell_damage(summary)
     if summary.interrupted:
         complain("interrupted; every finished trial is kept")
         complain(f"to go on: {shlex.join(['irlbench', *sys.argv[1:]])}")
         raise typer.Exit(130)
     if summary.done + summary.reused:
         hint(f"next: irlbench report {shlex.quote(where)}")
-    if summary.failed:
+    if summary.failed or summary.damaged:
         raise typer.Exit(1)
 
 
@@ -276,5 +349,14 @@ def _tell_failures(summary: RunSummary, where: str) -> None:
     complain(
         f"{summary.failed} of {count(summary.planned, 'trial')} failed: `irlbench status "
         f"{shlex.quote(where)}` names them, {where}/trials/<trial>/ holds record.json with the "
-        "traceback, and log.txt; move such a folder away to run the trial again"
+        "traceback, and log.txt; the same command with --retry-failed runs them again"
     )
+
+
+def _tell_damage(summary: RunSummary) -> None:
+    for trial, damage in summary.damaged[:_FAILURES_SHOWN]:
+        complain(f"trial {trial[:12]} cannot be used: {damage}")
+    more = len(summary.damaged) - _FAILURES_SHOWN
+    if more > 0:
+        complain(f"... and {more} more")
+    complain("the same command with --retry-failed runs damaged trials again")

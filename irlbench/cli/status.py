@@ -31,14 +31,18 @@ def status(
     records, damaged = [], []
     for trial in store.ids():
         try:
-            records.append(store.read(trial))
+            record = store.read(trial)
+            store.check(record)
+            records.append(record)
         except DataError as error:
             damaged.append((trial, str(error)))
     where = shown_path(folder)
     failed = [record for record in records if record.failed]
-    told = f"{where}: {count(len(records) - len(failed), 'trial')} done, {len(failed)} failed"
-    begun = sum(1 for _ in store.working.iterdir()) if store.working.is_dir() else 0
-    say(f"{told}, {begun} begun and not finished" if begun else told)
+    running, cut_off = store.under_way()
+    told = [f"{count(len(records) - len(failed), 'trial')} done", f"{len(failed)} failed"]
+    told += [f"{len(running)} running"] if running else []
+    told += [f"{len(cut_off)} cut off"] if cut_off else []
+    say(f"{where}: {', '.join(told)}")
     if records:
         say()
         _show_cells(records)

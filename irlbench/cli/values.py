@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,15 +35,44 @@ def seconds(text: str | None, option: str) -> float | None:
     Raises:
         UsageError: If it is none.
     """
+    return number(text, option, " of seconds")
+
+
+def number(text: str | None, option: str, unit: str = "") -> float | None:
+    """A positive number; None stays None.
+
+    Raises:
+        UsageError: If it is none.
+    """
     if text is None:
         return None
     try:
-        number = float(text)
+        found = float(text)
     except ValueError:
-        number = -1.0
-    if not 0 < number < float("inf"):
-        raise UsageError(f"{option} takes a positive number of seconds, got {text!r}")
-    return number
+        found = -1.0
+    if not 0 < found < float("inf"):
+        raise UsageError(f"{option} takes a positive number{unit}, got {text!r}")
+    return found
+
+
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", start=1):
+    _UNITS |= {_letter: 1000**_power, f"{_letter}B": 1000**_power, f"{_letter}IB": 1024**_power}
+
+
+def size(text: str | None, option: str) -> int | None:
+    """Bytes, from a number with a unit ("8GB", "500 MiB"); None stays None.
+
+    Raises:
+        UsageError: If it is no positive size.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text.strip())
+    unit = _UNITS.get(found[2].upper()) if found else None
+    if found is None or unit is None or float(found[1]) * unit < 1:
+        raise UsageError(f"{option} takes a size such as 8GB or 500MiB, got {text!r}")
+    return int(float(found[1]) * unit)
 
 
 def device(text: str | None) -> str | None:

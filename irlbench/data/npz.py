@@ -1,14 +1,17 @@
 """Reads NumPy archives from strangers: no pickle, and nothing is read that was not checked.
 
-`numpy.load` allocates what a header claims and decompresses what an archive holds. Here the
-header of every member is compared first with what the archive's directory says of it, with a cap,
-and with how far it expands.
+`numpy.load` allocates what a header claims, decompresses what an archive holds and evaluates
+headers as Python literals. Here the header of every member is matched against the one form that
+arrays of numbers have, and compared with what the archive's directory says of the member, with a
+cap, and with how far it expands. Nothing is ever extracted to a file.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -16,20 +19,38 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from irlbench.data.files import readable_size, require_file
 from irlbench.errors import DataError
 
-#: Most bytes of all fields together that are read.
+#: Most bytes of all fields together that are read, each number counted as 8 bytes at least:
+#: that is what it may take once it is cast.
 MAX_BYTES = 2 * 2**30
 #: Members that expand more than so many times are refused, once they are larger than `_SMALL`.
 _MAX_RATIO = 200
 _SMALL = 16 * 2**20
 _CHUNK = 2**20
+_WIDEST = 8
+#: Most bytes of an archive's directory; a member takes about a hundred.
+_MAX_DIRECTORY = 32 * 2**20
+#: Most bytes of a header. NumPy's are padded to 64.
 _HEADER_CAP = 10_000
+#: Most dimensions of a NumPy array.
+_MAX_DIMENSIONS = 64
 _ZIP, _NPY = b"PK\x03\x04", b"\x93NUMPY"
 _EMPTY_ZIP = b"PK\x05\x06"
+#: How long the length of a header is, by the format's major version.
+_LENGTHS = {1: "<H", 2: "<I", 3: "<I"}
+#: What precedes the array. Other writers space it otherwise; Python 2 wrote lengths with an L.
+_HEADER = re.compile(
+    r"\{\s*'descr'\s*:\s*(?P<type>.+?)\s*,\s*'fortran_order'\s*:\s*(?P<fortran>True|False)\s*,"
+    r"\s*'shape'\s*:\s*\((?P<shape>[-0-9L,\s]*)\)\s*,?\s*\}\s*",
+    re.DOTALL,
+)
+_LENGTH = re.compile(r"\s*(-?[0-9]{1,30})L?\s*")
+_NUMBERS = re.compile(r"'([<>|=]?[biuf][0-9]{1,2}|\|?\?)'")
+_OBJECTS = re.compile(r"'[<>|=]?O[0-9]{0,2}'")
 
 
 class NpzFile:
@@ -37,27 +58,29 @@ class NpzFile:
 
     Args:
         path: A file that ends in `.npz`.
-        max_bytes: Cap over all fields that are read.
+        max_bytes: Cap over all fields that are read, as `MAX_BYTES` counts.
 
     Raises:
-        DataError: If the file is missing, is something else, or is damaged.
+        DataError: If the file is missing, is something else, is damaged, or holds a field twice
+            or one whose name leads out of a folder.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self._name, self._left, self._max = path.name, max_bytes, max_bytes
+        require_file(path)
         self._refuse_others(path)
+        self._size = path.stat().st_size
+        self._stream = _Stream(path)
         try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
-            raise self._error(
-                f"is truncated or no archive ({error}): copy or download it again"
-            ) from error
-        self._members: dict[str, zipfile.ZipInfo] = {}
-        for member in self._archive.infolist():
-            field = member.filename.removesuffix(".npy")
-            if field in self._members:
-                raise self._error("is there twice", field)
-            self._members[field] = member
+            self._archive = zipfile.ZipFile(self._stream)
+            self._members = self._checked(self._archive.infolist())
+        except BaseException as error:
+            self._stream.close()
+            if isinstance(error, zipfile.BadZipFile | NotImplementedError | OSError | ValueError):
+                raise self._error(
+                    f"is truncated or no archive ({_first(error)}): copy or download it again"
+                ) from error
+            raise
 
     def _refuse_others(self, path: Path) -> None:
         try:
@@ -82,11 +105,23 @@ class NpzFile:
         if not start.startswith((_ZIP, _EMPTY_ZIP)):
             raise self._error("is no .npz archive: save it by numpy.savez")
 
+    def _checked(self, found: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+        members: dict[str, zipfile.ZipInfo] = {}
+        for member in found:
+            field = member.filename.removesuffix(".npy")
+            if field in members:
+                raise self._error("is there twice", _shown(field))
+            if field.startswith("/") or "\\" in field or ".." in field.split("/"):
+                raise self._error("has a name that leads out of a folder", _shown(field))
+            members[field] = member
+        return members
+
     def __enter__(self) -> NpzFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._archive.close()
+        self._stream.close()
 
     @property
     def fields(self) -> list[str]:
@@ -108,37 +143,56 @@ class NpzFile:
         member = self._members[field]
         if member.flag_bits & 1:
             raise self._error("is encrypted", field)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            kind = zipfile.compressor_names.get(member.compress_type, str(member.compress_type))
+            raise self._error(f"is compressed by {kind}; numpy.savez stores or deflates", field)
         try:
             with self._archive.open(member) as stream:
                 dtype, shape, fortran = self._header(stream, field)
                 size = self._claimed(member, stream.tell(), dtype, shape, field)
                 content = _exactly(stream, size)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-            raise self._error(f"is damaged or truncated ({error})", field) from error
-        self._left -= size
+        except _DAMAGE as error:
+            raise self._error(f"is damaged or truncated ({_first(error)})", field) from error
+        self._left -= _counted(size, dtype)
         return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
     def _header(self, stream: IO[bytes], field: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
         start = stream.read(len(_NPY) + 2)
         if _is_pickle(start):
             raise self._error("is a pickle, which could run code when it is read", field)
-        try:
-            version = npy.read_magic(io.BytesIO(start))
-            read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
-            shape, fortran, dtype = read(stream, max_header_size=_HEADER_CAP)
-        except (ValueError, KeyError, TypeError, SyntaxError, RecursionError) as error:
-            raise self._error(f"holds no NumPy array ({error})", field) from error
-        if dtype.hasobject:
+        if len(start) < len(_NPY) + 2 or not start.startswith(_NPY) or start[6] not in _LENGTHS:
+            raise self._error("holds no NumPy array", field)
+        packed = _LENGTHS[start[6]]
+        (length,) = struct.unpack(packed, _exactly(stream, struct.calcsize(packed), ends=False))
+        if length > _HEADER_CAP:
+            raise self._error(
+                f"holds no NumPy array of numbers (a header of {readable_size(length)})", field
+            )
+        text = bytes(_exactly(stream, length, ends=False)).decode("latin-1")
+        found = _HEADER.fullmatch(text)
+        if found is None:
+            raise self._error(f"holds no NumPy array (its header is {text[:80]!r})", field)
+        lengths = [part for part in found["shape"].split(",") if part.strip()]
+        shape = [int(n[1]) if (n := _LENGTH.fullmatch(part)) else -1 for part in lengths]
+        if len(shape) > _MAX_DIMENSIONS or any(n < 0 for n in shape):
+            raise self._error(f"claims the shape ({found['shape'].strip()[:80]})", field)
+        return self._dtype(found["type"], field), tuple(shape), found["fortran"] == "True"
+
+    def _dtype(self, told: str, field: str) -> np.dtype[Any]:
+        """The type that a header tells of; only those of numbers are ever made."""
+        if _OBJECTS.fullmatch(told):
             raise self._error(
                 "holds Python objects, which are pickled: save plain numbers, one array per "
                 "episode",
                 field,
             )
-        if dtype.kind not in "biuf":
-            raise self._error(f"holds {dtype}: numbers or booleans are needed", field)
-        if any(not isinstance(n, int) or n < 0 for n in shape):
-            raise self._error(f"claims the shape {shape}", field)
-        return dtype, shape, fortran
+        plain = _NUMBERS.fullmatch(told)
+        try:
+            if plain is not None:
+                return np.dtype(plain[1])
+        except TypeError:
+            pass  # a number of bytes that there is no type of
+        raise self._error(f"holds {told[:80]}: numbers or booleans are needed", field)
 
     def _claimed(
         self,
@@ -150,22 +204,24 @@ class NpzFile:
     ) -> int:
         """Bytes of the array by its header, once that is found to be true and affordable."""
         size = math.prod(shape) * dtype.itemsize
-        if size > self._left:
+        # An empty array may be as long as it likes in its other dimensions, but not for NumPy.
+        if _counted(size, dtype) > self._left or math.prod(n for n in shape if n) >= 2**60:
             raise self._error(
-                f"claims {_readable(size)} ({dtype}, shape {shape}); all fields together may have "
-                f"{_readable(self._max)}",
+                f"claims {readable_size(size)} ({dtype}, shape {shape}); all fields together may "
+                f"have {readable_size(self._max)}, a number counted as {_WIDEST} bytes",
                 field,
             )
         if size != member.file_size - header:
             raise self._error(
-                f"claims {_readable(size)} ({dtype}, shape {shape}), but holds "
-                f"{_readable(max(member.file_size - header, 0))}",
+                f"claims {readable_size(size)} ({dtype}, shape {shape}), but holds "
+                f"{readable_size(max(member.file_size - header, 0))}",
                 field,
             )
-        if size > _SMALL and size > _MAX_RATIO * max(member.compress_size, 1):
+        packed = min(member.compress_size, self._size)
+        if size > _SMALL and size > _MAX_RATIO * max(packed, 1):
             raise self._error(
-                f"would expand from {_readable(member.compress_size)} to {_readable(size)}: "
-                "refused as a decompression bomb",
+                f"would expand from {readable_size(packed)} to {readable_size(size)}: refused as a "
+                "decompression bomb",
                 field,
             )
         return size
@@ -174,16 +230,49 @@ class NpzFile:
         return DataError(message, file=self._name, field=field)
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytearray:
+#: What reading a member raises where the archive is damaged.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+class _Stream(io.FileIO):
+    """A file of which no more is read at once than an archive's directory may have."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            place = self.tell()
+            size = max(self.seek(0, io.SEEK_END) - place, 0)
+            self.seek(place)
+        if size > _MAX_DIRECTORY:
+            raise OSError(f"a directory of {readable_size(size)}")
+        return super().read(size) or b""
+
+
+def _exactly(stream: IO[bytes], size: int, *, ends: bool = True) -> bytearray:
+    """So many bytes and, where it `ends` there, no more after them."""
     content = bytearray()
     while len(content) < size:
         chunk = stream.read(min(_CHUNK, size - len(content)))
         if not chunk:
             raise EOFError(f"{len(content)} of {size} bytes")
         content += chunk
-    if stream.read(1):  # at the end the archive's checksum is compared
+    if ends and stream.read(1):  # at the end the archive's checksum is compared
         raise EOFError("more bytes than its header says")
     return content
+
+
+def _counted(size: int, dtype: np.dtype[Any]) -> int:
+    return size // dtype.itemsize * max(dtype.itemsize, _WIDEST)
 
 
 def _is_pickle(start: bytes) -> bool:
@@ -191,11 +280,12 @@ def _is_pickle(start: bytes) -> bool:
     return len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
-def _readable(size: int) -> str:
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= factor:
-            return f"{size / factor:.4g} {unit}"
-    return f"{size} bytes"
+def _first(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0][:120] or type(error).__name__
+
+
+def _shown(field: str) -> str:
+    return field if len(field) <= 80 else f"{field[:80]}..."
 
 
 def numbered(fields: Iterable[str], stem: str) -> set[int]:
@@ -203,6 +293,9 @@ def numbered(fields: Iterable[str], stem: str) -> set[int]:
     found = set()
     for field in fields:
         head, _, tail = field.rpartition("_")
-        if head == stem and tail.isascii() and tail.isdigit() and str(int(tail)) == tail:
+        if head == stem and _INDEX.fullmatch(tail):
             found.add(int(tail))
     return found
+
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")

@@ -1,33 +1,31 @@
-"""Running and reading back, from Python. The command line calls these."""
+"""Running, from Python. The command line calls this."""
 
 from __future__ import annotations
 
-import operator
-import os
-import signal
 import sys
-import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from irlbench.errors import IrlbenchError, UsageError
+from irlbench.errors import UsageError
 from irlbench.home import home
-from irlbench.policy import Policy, load_policy
 from irlbench.registry import registry
-from irlbench.reward import RewardFunction, load_reward
-from irlbench.running import plan, processes
-from irlbench.running.child import prepare_main
-from irlbench.running.executor import LocalExecutor
+from irlbench.running import asked, plan, processes, provenance
+from irlbench.running.asked import Asked
+from irlbench.running.executor import LocalExecutor, Work
+from irlbench.running.interrupts import interruptible
+from irlbench.running.preparation import prepare
 from irlbench.running.progress import PlainProgress, Progress
 from irlbench.running.record import Record
-from irlbench.running.store import Store
+from irlbench.running.store import Published, Store
 from irlbench.running.trial import Job, TrialSpec
-from irlbench.serialisation import canonical_json
-from irlbench.task import Prepared, Task, TaskOptions
+from irlbench.serialisation import sha256_json
+from irlbench.task import Prepared, TaskOptions
+
+if TYPE_CHECKING:
+    from irlbench.running.estimates import Plan
 
 
 @dataclass
@@ -40,8 +38,11 @@ class RunSummary:
         done: Trials finished now.
         failed: Trials that failed, now or when they were run before.
         reused: Trials that were there already.
+        retried: Of those to run, how many supersede a record that was there.
         interrupted: Whether Ctrl-C ended it.
         failures: Id and error of each failed trial.
+        damaged: Id and fault of each record that was there and cannot be used; such a trial is
+            neither counted as reused nor run again, unless that was asked for.
     """
 
     out: Path
@@ -49,13 +50,23 @@ class RunSummary:
     done: int = 0
     failed: int = 0
     reused: int = 0
+    retried: int = 0
     interrupted: bool = False
     failures: list[tuple[str, str]] = field(default_factory=list)
+    damaged: list[tuple[str, str]] = field(default_factory=list)
 
     def count(self, record: Record) -> None:
         """Takes in a trial that finished now."""
         self.done += not record.failed
         self.count_failure(record)
+
+    def count_found(self, trial: str, published: Published) -> None:
+        """Takes in what stands under a trial's id and is not run again."""
+        if published.record is None:
+            self.damaged.append((trial, published.damage or ""))
+            return
+        self.reused += 1
+        self.count_failure(published.record)
 
     def count_failure(self, record: Record) -> None:
         """Takes in a trial if it failed, now or when it was run before."""
@@ -63,23 +74,6 @@ class RunSummary:
             self.failed += 1
             message = f"{record.error['type']}: {record.error['message']}"
             self.failures.append((record.trial, message))
-
-
-@dataclass(frozen=True)
-class LoadedTrial:
-    """A finished trial, read back.
-
-    Attributes:
-        record: Its record.
-        policy: Its final policy, or None where its kind cannot be loaded or it failed.
-        reward: Its learnt reward, or None.
-        curve: A polars data frame: step, seconds, kind, name, value.
-    """
-
-    record: Record
-    policy: Policy | None
-    reward: RewardFunction | None
-    curve: Any
 
 
 def run(
@@ -93,6 +87,8 @@ def run(
     settings: Mapping[str, Any] | None = None,
     budget: Mapping[str, float | None] | None = None,
     timeout: float | None = None,
+    memory: float | None = None,
+    gpus_per_trial: float | None = None,
     demos: str | None = None,
     demonstrations: int | Sequence[int] | None = None,
     preferences: int | Sequence[int] | None = None,
@@ -100,10 +96,15 @@ def run(
     data: str | Path | None = None,
     model: str | None = None,
     plugins: str | Path | Sequence[str | Path] = (),
+    retry_failed: bool = False,
+    rerun: str | Sequence[str] = (),
+    checkpoint_seconds: float = 60.0,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> RunSummary:
     """Runs a suite or tasks. What is there already is not run again.
+
+    Several runs on one output directory divide the trials among themselves.
 
     Args:
         target: A suite, a task, or several.
@@ -115,6 +116,9 @@ def run(
         settings: `algorithm.field` to value.
         budget: "steps", "gradient_steps", "seconds" to a limit.
         timeout: Seconds after which a trial fails.
+        memory: Bytes of memory, its evaluation's included, above which a trial fails; None: nine
+            tenths of what there is.
+        gpus_per_trial: GPUs for each trial, a part of one or several; None: one. On "cuda" only.
         demos: Name of imported demonstrations.
         demonstrations: Numbers of demonstrations, a trial for each.
         preferences: Numbers of preferences, a trial for each.
@@ -122,6 +126,10 @@ def run(
         data: Path of a task's data.
         model: Path or `hub-id@revision` of the language model.
         plugins: Python files that define algorithms, solvers or tasks.
+        retry_failed: Run trials again that failed, or whose record is damaged.
+        rerun: Beginnings of the ids of trials to run again, whatever came of them. What stood there
+            stays beside the new record, under `<id>.superseded-<n>`.
+        checkpoint_seconds: How often an algorithm that can go on after a kill keeps its state.
         out: Output directory; None: `runs/<suite or task>`.
         progress: Told what happens; None prints plain lines.
 
@@ -130,50 +138,57 @@ def run(
 
     Raises:
         UsageError: For anything unusable, before any trial starts.
+        StorageError: If the disk is full or cannot be written; what is finished is kept.
     """
-    for path in _texts("plugins", plugins):
-        registry().load_plugin(Path(path))
-    targets = _texts("target", target)
-    choices = plan.Choices(
-        targets=targets,
-        algorithms=_texts("algorithms", algorithms) if algorithms is not None else None,
-        seeds=_seeds(seeds),
-        settings=_mapping("settings", settings),
-        budget=_mapping("budget", budget),
-        demonstrations=_counts("demonstrations", demonstrations),
-        preferences=_counts("preferences", preferences),
-        track=track,
+    request = asked.check(
+        target,
+        algorithms=algorithms,
+        seeds=seeds,
+        jobs=jobs,
+        threads=threads,
+        device=device,
+        settings=settings,
+        budget=budget,
+        timeout=timeout,
+        memory=memory,
+        gpus_per_trial=gpus_per_trial,
         demos=demos,
-        device=plan.resolve_device(device),
-        threads=_positive("threads", threads),
+        demonstrations=demonstrations,
+        preferences=preferences,
+        track=track,
+        data=data,
+        model=model,
+        plugins=plugins,
+        retry_failed=retry_failed,
+        rerun=rerun,
+        checkpoint_seconds=checkpoint_seconds,
+        out=out,
     )
-    planned = plan.cells(choices)
-    jobs = _positive("jobs", jobs) if jobs is not None else default_jobs(threads)
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise UsageError(f"timeout must be a positive number of seconds, got {timeout!r}")
-    store = Store(
-        Path(out) if out is not None else Path("runs") / "+".join(targets).replace("/", "-")
-    )
+    store = Store(request.out)
     store.open_for_writing()
     progress = progress or PlainProgress(sys.stdout)
-    tasks = {cell.task.id: cell.task for cell in planned}
-    options = TaskOptions(None if data is None else str(data), demos, model, choices.device)
     summary = RunSummary(store.out)
     try:
-        preload = {name for task in tasks.values() for name in task.info.preload}
-        with store.alone(), _terminates_like_ctrl_c():
-            processes.start_server(threads, preload)
-            prepared = _prepare(tasks, options, jobs, progress)
-            specs = plan.trials(planned, prepared, choices)
+        with interruptible():
+            specs, prepared = _planned(request)
             summary.planned = len(specs)
-            todo = _pending(specs, store, summary)
-            progress.planned(todo)
-            made = [_job(spec, options, store) for spec in todo]
-            ready = {name: (task, prepared[name]) for name, task in tasks.items()}
+            found = _found(specs, store)
+            _tell_versions(found, progress)
+            todo = list(_todo(specs, found, request, summary))
+            progress.planned([spec for spec, _ in todo])
+            made_with = sha256_json([provenance.versions(), provenance.code()])
             executor = LocalExecutor(
-                store, ready, jobs=jobs, timeout=timeout, progress=progress, on_record=summary.count
+                store,
+                {name: (task, prepared[name]) for name, task in request.tasks.items()},
+                slots=request.slots,
+                limits=request.limits,
+                progress=progress,
+                on_record=summary.count,
+                on_other=summary.count_found,
             )
-            executor.execute(made)
+            executor.execute(
+                Work(_job(spec, request, store, made_with), seen) for spec, seen in todo
+            )
     except KeyboardInterrupt:
         summary.interrupted = True
     finally:
@@ -181,193 +196,106 @@ def run(
     return summary
 
 
-@contextmanager
-def _terminates_like_ctrl_c() -> Iterator[None]:
-    """Lets SIGTERM, which schedulers send, end a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def dry_run(target: str | Sequence[str], **choices: Any) -> Plan:
+    """What `run` would do with the same arguments, with estimates from earlier records.
 
-    def interrupt(number: int, frame: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+    Tasks are prepared, so that data may be built in the cache; nothing else is written.
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    Raises:
+        UsageError: For anything unusable.
+    """
+    import inspect
 
+    from irlbench.running.estimates import estimate
 
-def _texts(name: str, given: Any) -> tuple[str, ...]:
-    """One text or path, or several, as a tuple."""
-    several = (given,) if isinstance(given, str | Path) else given
-    try:
-        texts = tuple(several)
-    except TypeError:
-        texts = (given,)
-    if not all(isinstance(text, str | Path) for text in texts):
-        raise UsageError(f"{name} must be text, or several, got {given!r}")
-    return tuple(str(text) for text in texts)
-
-
-def _mapping(name: str, given: Any) -> dict[str, Any]:
-    if given is not None and not isinstance(given, Mapping):
-        raise UsageError(f"{name} must map names to values, got {given!r}")
-    return dict(given or {})
+    choices.pop("progress", None)
+    usual = {
+        name: parameter.default
+        for name, parameter in inspect.signature(run).parameters.items()
+        if name not in ("target", "progress")
+    }
+    request = asked.check(target, **{**usual, **choices})
+    store = Store(request.out)
+    if store.out.exists():
+        store.open_for_reading()
+    with interruptible():
+        specs, _ = _planned(request)
+    summary = RunSummary(store.out)
+    found = _found(specs, store)
+    again = {spec.id for spec, _ in _todo(specs, found, request, summary)}
+    done = {trial for trial in found if trial not in again}
+    failed = {t for t, p in found.items() if p.record is None or p.record.failed}
+    return estimate(specs, done, failed, out=store.out, jobs=len(request.slots))
 
 
-def _whole(name: str, given: Any, least: int) -> tuple[int, ...]:
-    """One whole number or several, each at least so large."""
-    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
-    try:
-        numbers = tuple(operator.index(number) for number in several)
-    except TypeError:
-        numbers = ()
-    if not numbers or min(numbers) < least:
-        raise UsageError(f"{name} must be one or more whole numbers from {least} on, got {given!r}")
-    return numbers
+def _planned(request: Asked) -> tuple[list[TrialSpec], dict[str, Prepared]]:
+    preload = {name for task in request.tasks.values() for name in task.info.preload}
+    processes.start_server(request.choices.threads, preload)
+    prepared = prepare(request.tasks, request.options, len(request.slots))
+    return plan.trials(request.cells, prepared, request.choices), prepared
 
 
-def _seeds(seeds: int | Sequence[int] | None) -> tuple[int, ...] | None:
-    if seeds is None:
-        return None
-    if isinstance(seeds, int):
-        return tuple(range(_whole("seeds", seeds, 1)[0]))
-    return _whole("seeds", seeds, 0)
-
-
-def _counts(name: str, counts: int | Sequence[int] | None) -> tuple[int, ...] | None:
-    return None if counts is None else _whole(name, counts, 1)
-
-
-def _positive(name: str, value: int) -> int:
-    return _whole(name, value, 1)[0]
-
-
-def default_jobs(threads: int) -> int:
-    """Trials at a time that the cores of this process allow."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // threads)
-
-
-def _prepare(
-    tasks: Mapping[str, Task], options: TaskOptions, jobs: int, progress: Progress
-) -> dict[str, Prepared]:
-    """Prepares tasks in processes of their own, several at a time."""
-    cache = str(home())
-    plugins = registry().plugins
-    found: dict[str, Prepared] = {}
-    queue = list(tasks)[::-1]
-    children: dict[Any, tuple[str, processes.Child]] = {}
-    try:
-        while queue or children:
-            while queue and len(children) < jobs:
-                name = queue.pop()
-                child = processes.start(prepare_main, name, options, plugins, cache)
-                children[child.connection] = (name, child)
-            for ready in wait(list(children)):
-                name, child = children.pop(ready)
-                found[name] = _prepared(name, child)
-                child.kill()
-    finally:
-        for _, child in children.values():
-            child.kill()
-    return found
-
-
-def _prepared(name: str, child: processes.Child) -> Prepared:
-    try:
-        kind, value = child.connection.recv()
-    except EOFError:
-        raise IrlbenchError(f"preparing {name}: the process {child.ended}") from None
-    if kind == "usage":
-        raise UsageError(value)
-    if kind == "failed":
-        raise IrlbenchError(f"preparing {name} failed\n{value['traceback']}")
-    prepared: Prepared = value
-    return prepared
-
-
-def _pending(specs: Sequence[TrialSpec], store: Store, summary: RunSummary) -> list[TrialSpec]:
+def _found(specs: Sequence[TrialSpec], store: Store) -> dict[str, Published]:
+    """What stands under the ids of trials, where anything does."""
     there = set(store.ids())
-    todo = []
+    found = {spec.id: store.published(spec.id) for spec in specs if spec.id in there}
+    return {trial: published for trial, published in found.items() if published is not None}
+
+
+def _todo(
+    specs: Sequence[TrialSpec],
+    found: Mapping[str, Published],
+    request: Asked,
+    summary: RunSummary,
+) -> Iterator[tuple[TrialSpec, Published | None]]:
+    """The trials to run, each with what it supersedes; the others are counted."""
+    for prefix in request.rerun:
+        named = [spec.id for spec in specs if prefix and spec.id.startswith(prefix)]
+        if len(named) != 1:
+            raise UsageError(
+                f"--rerun {prefix}: {len(named) or 'none'} of the {len(specs)} trials of this run "
+                f"{'begin' if len(named) > 1 else 'begins'} so; records in {request.out}/trials "
+                "are named by their trials"
+            )
     for spec in specs:
-        if spec.id in there:
-            summary.reused += 1
-            summary.count_failure(store.read(spec.id))
+        there = found.get(spec.id)
+        failed = there is not None and (there.record is None or there.record.failed)
+        again = spec.id.startswith(request.rerun) or (request.retry_failed and failed)
+        if there is None or again:
+            summary.retried += there is not None
+            yield spec, there
         else:
-            todo.append(spec)
-    return todo
+            summary.count_found(spec.id, there)
 
 
-def _job(spec: TrialSpec, options: TaskOptions, store: Store) -> Job:
+def _tell_versions(found: Mapping[str, Published], progress: Progress) -> None:
+    """Says once which of the records were made with other versions of packages."""
+    now, others, records = provenance.versions(), Counter[tuple[str, str, str]](), 0
+    for record in [p.record for p in found.values() if p.record is not None]:
+        differing = [
+            (name, then, now.get(name, "none"))
+            for name, then in record.versions.items()
+            if now.get(name) != then
+        ]
+        records += bool(differing)
+        others.update(differing)
+    if records:
+        told = ", ".join(f"{name} {then} (now {here})" for name, then, here in sorted(others))
+        progress.note(f"{records} of the trials there were made with other versions: {told}")
+
+
+def _job(spec: TrialSpec, request: Asked, store: Store, made_with: str) -> Job:
+    options = request.options
     return Job(
         spec=spec,
         options=options if spec.demos else _without_demos(options),
         plugins=registry().plugins,
         home=str(home()),
         folder=str((store.working / spec.id).resolve()),
+        made_with=made_with,
+        checkpoint_seconds=request.checkpoint_seconds,
     )
 
 
 def _without_demos(options: TaskOptions) -> TaskOptions:
     return TaskOptions(options.data, None, options.model, options.device)
-
-
-def load_results(folder: str | Path) -> Any:
-    """Every trial of an output directory as a polars data frame, one row each.
-
-    Columns: trial, status, world; task, track, algorithm, seed, demonstrations, preferences,
-    demos, model, device, threads; changed (settings that differ from the defaults) and budget, as
-    JSON; plugin (its hash); error; score (the raw primary score, null when failed), normalised,
-    and each further score and cost under "score.<name>" and "cost.<name>".
-
-    Raises:
-        UsageError: If the directory holds no records.
-    """
-    import polars
-
-    store = Store(Path(folder))
-    store.open_for_reading()
-    return polars.DataFrame([_row(record) for record in store.records()], infer_schema_length=None)
-
-
-def _row(record: Record) -> dict[str, Any]:
-    primary, spec = record.primary, record.spec
-    low, high = (record.references[primary[end]][primary["name"]] for end in ("low", "high"))
-    score = record.scores.get(primary["name"])
-    return {
-        "trial": record.trial,
-        "status": record.status,
-        "world": record.world,
-        **{name: spec[name] for name in ("task", "track", "algorithm", "seed", "demonstrations")},
-        **{name: spec[name] for name in ("preferences", "demos", "model", "device", "threads")},
-        **{name: canonical_json(spec[name]) for name in ("changed", "budget")},
-        "plugin": spec["plugin_hash"],
-        "error": None if record.error is None else record.error["message"],
-        "score": score,
-        "normalised": None if score is None else (score - low) / (high - low),
-        **{f"score.{name}": value for name, value in record.scores.items()},
-        **{f"cost.{name}": float(value) for name, value in record.costs.items()},
-    }
-
-
-def load_trial(folder: str | Path, trial: str) -> LoadedTrial:
-    """A finished trial with its policy, reward and curve.
-
-    Args:
-        folder: The output directory.
-        trial: The trial's id, or the beginning of it.
-
-    Raises:
-        UsageError: If there is no such trial, or more than one.
-        DataError: If its files are damaged.
-    """
-    store = Store(Path(folder))
-    store.open_for_reading()
-    found = store.find(trial)
-    record = store.read(found)
-    place = store.verified_folder(record)
-    policy = load_policy(place) if record.verifiable else None
-    reward = load_reward(place) if record.has_reward else None
-    return LoadedTrial(record, policy, reward, store.curve(found))

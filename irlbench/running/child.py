@@ -6,13 +6,12 @@ judges the policies that the learner hands in; it holds no learner. Neither wait
 
 from __future__ import annotations
 
-import ctypes
-import itertools
-import operator
+import faulthandler
 import os
 import pickle
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from multiprocessing import forkserver
@@ -24,13 +23,17 @@ import numpy as np
 
 from irlbench.algorithm import Run, Solution
 from irlbench.errors import IrlbenchError, UsageError
-from irlbench.policy import KINDS, Policy, load_policy, save_policy
+from irlbench.policy import KINDS, Policy, load_policy
 from irlbench.registry import registry
 from irlbench.reward import FORMS, save_reward
-from irlbench.running.provenance import describe_error
+from irlbench.running import kernel
+from irlbench.running.claims import Claim
+from irlbench.running.journal import Journal, Line, hand_over, judged
+from irlbench.running.provenance import describe_error, storage_fault
+from irlbench.running.store import LOG
 from irlbench.running.trial import Job
-from irlbench.serialisation import canonical_json
-from irlbench.task import ProblemRequest, Task, TaskOptions
+from irlbench.serialisation import canonical_json, read_json, write_text_atomic
+from irlbench.task import Evaluator, ProblemRequest, Task, TaskOptions
 
 FINAL = -1
 """In place of a number: the final policy, judged on the test split."""
@@ -40,23 +43,30 @@ class NotFiniteError(IrlbenchError):
     """A policy, reward or score that holds NaN or an infinity."""
 
 
-def learner_main(job: Job, connection: Connection) -> None:
+def learner_main(job: Job, claim: Claim, connection: Connection) -> None:
     """Fits one trial's algorithm.
 
-    Sends ("log", step, scalars, seconds), ("save", step, policy, seconds), and at the end
-    ("done", policy, outcome) or ("failed", error). A policy is None where it was written to the
+    Sends what a `Journal` sends, and at the end ("done", policy, outcome), ("failed", error) or
+    ("storage", message) where the disk failed. A policy is None where it was written to the
     trial's folder, else its bytes.
+
+    Args:
+        job: The trial.
+        claim: Held until this process and all that it forks are gone.
+        connection: To the driver.
     """
-    _begin(Path(job.folder) / "log.txt", job.spec.threads)
+    line = Line(connection)
+    _begin(job, line)
     try:
-        outcome = _fit(job, connection)
+        outcome = _fit(job, line)
+        _flush()
     except BaseException as error:
-        connection.send(("failed", describe_error(error)))
+        _report(line, error)
         return
-    connection.send(("done", *outcome))
+    line.send(("done", *outcome))
 
 
-def _fit(job: Job, connection: Connection) -> tuple[bytes | None, dict[str, Any]]:
+def _fit(job: Job, line: Line) -> tuple[bytes | None, dict[str, Any]]:
     spec, folder = job.spec, Path(job.folder)
     _load_plugins(job.plugins)
     task, algorithm = registry().task(spec.task), registry().algorithm(spec.algorithm)
@@ -71,28 +81,18 @@ def _fit(job: Job, connection: Connection) -> tuple[bytes | None, dict[str, Any]
     )
     seed_libraries(spec.seed)
     problem = task.problem(request, Path(job.home))
-    began = time.monotonic()
-    places = itertools.count()
-
-    def sink(kind: str, step: int, value: Any) -> None:
-        seconds, step = time.monotonic() - began, operator.index(step)
-        if step < 0:
-            raise ValueError(f"a step of the curve must not be negative, got {step}")
-        if kind == "save":
-            value = _hand_over(value, folder / "saves" / str(next(places)))
-        connection.send((kind, step, value, seconds))
-
     run = Run(
         spec.seed,
         device=spec.device,
         threads=spec.threads,
         budget=job.budget,
-        sink=sink,
+        sink=Journal(line, folder, job.made_with),
         folder=folder if algorithm.resumable else None,
         meter=problem.meter,
+        checkpoint_seconds=job.checkpoint_seconds,
     )
     fitted = algorithm.configure(task.world, spec.config).fit(problem, job.budget, run)
-    seconds = time.monotonic() - began
+    seconds = run.seconds
     if not isinstance(fitted, Solution):
         raise TypeError(f"{spec.algorithm}.fit returned {type(fitted).__name__}, not a Solution")
     if not fitted.policy.is_finite():
@@ -108,52 +108,72 @@ def _fit(job: Job, connection: Connection) -> tuple[bytes | None, dict[str, Any]
         "costs": {**costs, "seconds": seconds, "peak_memory_bytes": _peak_memory()},
         "verifiable": fitted.policy.kind in KINDS,
         "has_reward": has_reward,
+        "accelerator": _accelerator(spec.device),
     }
-    return _hand_over(fitted.policy, folder), outcome
+    return hand_over(fitted.policy, folder), outcome
 
 
-def _hand_over(policy: Policy, folder: Path) -> bytes | None:
-    """Writes a policy of a closed kind; any other travels between our own two processes."""
-    if policy.kind in KINDS:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_policy(policy, folder)
-        return None
-    return pickle.dumps(policy)
+def _report(line: Line, error: BaseException) -> None:
+    """Tells the driver what went wrong; a fork of this child has nothing to tell."""
+    if not line.ours:
+        os._exit(1)
+    fault = storage_fault(error)
+    line.send(("failed", describe_error(error)) if fault is None else ("storage", fault))
 
 
-def evaluator_main(job: Job, connection: Connection) -> None:
+def evaluator_main(job: Job, claim: Claim, connection: Connection) -> None:
     """Judges policies until it receives None.
 
     Receives (place, policy), the place being a number under `saves` or `FINAL`, and sends
-    ("evaluated", place, evaluation, seconds) or ("failed", error). `FINAL` is judged on the test
-    split.
+    ("evaluated", place, evaluation, seconds), ("failed", error) or ("storage", message). `FINAL` is
+    judged on the test split.
+
+    Args:
+        job: The trial.
+        claim: Held until this process and all that it forks are gone.
+        connection: To the driver.
     """
-    folder = Path(job.folder)
-    _begin(folder / "log.txt", job.spec.threads)
+    line = Line(connection)
+    _begin(job, line)
     try:
         _load_plugins(job.plugins)
         task = registry().task(job.spec.task)
         seed_libraries(job.spec.seed)
         evaluator = task.evaluator(job.options, Path(job.home))
         while (request := connection.recv()) is not None:
-            place, pickled = request
-            final = place == FINAL
             began = time.monotonic()
-            saved = folder if final else folder / "saves" / str(place)
-            policy = load_policy(saved) if pickled is None else _unpacked(pickled)
-            evaluation = evaluator.evaluate(policy, "test" if final else "validation")
-            found = {
-                "scores": _plain(evaluation.scores),
-                "episodes": {k: [float(x) for x in v] for k, v in evaluation.episodes.items()},
-                "samples": evaluation.samples if final else [],
-            }
-            _require_finite(task, found)
-            canonical_json(found).encode()  # what no record can hold fails here, not in the driver
-            connection.send(("evaluated", place, found, time.monotonic() - began))
+            found = _evaluation(job, task, evaluator, *request)
+            line.send(("evaluated", request[0], found, time.monotonic() - began))
     except EOFError:
         return
     except BaseException as error:
-        connection.send(("failed", describe_error(error)))
+        _report(line, error)
+
+
+def _evaluation(
+    job: Job, task: Task, evaluator: Evaluator, place: int, pickled: bytes | None
+) -> dict[str, Any]:
+    """Judges one policy, or finds what an earlier attempt at this trial has found."""
+    folder, final = Path(job.folder), place == FINAL
+    if not final and judged(folder, place).is_file():
+        kept: dict[str, Any] = read_json(judged(folder, place))
+        return kept
+    saved = folder if final else folder / "saves" / str(place)
+    policy = load_policy(saved) if pickled is None else _unpacked(pickled)
+    seed_libraries(job.spec.seed)  # what was judged before must not matter
+    evaluation = evaluator.evaluate(policy, "test" if final else "validation")
+    found = {
+        "scores": _plain(evaluation.scores),
+        "episodes": {k: [float(x) for x in v] for k, v in evaluation.episodes.items()},
+        "samples": evaluation.samples if final else [],
+    }
+    _require_finite(task, found)
+    text = canonical_json(found)
+    text.encode()  # what no record can hold fails here, not in the driver
+    if not final:
+        judged(folder, place).parent.mkdir(exist_ok=True)
+        write_text_atomic(judged(folder, place), text)
+    return found
 
 
 def _unpacked(policy: bytes) -> Policy:
@@ -183,49 +203,72 @@ def prepare_main(
     home: str,
     connection: Connection,
 ) -> None:
-    """Prepares one task; sends ("prepared", Prepared), ("usage", message) or ("failed", error)."""
-    _begin(None, 1)
+    """Prepares one task.
+
+    Sends ("prepared", Prepared), ("usage", message), ("failed", error) or ("storage", message).
+    """
+    line = Line(connection)
+    _begin(None, line)
     try:
         _load_plugins(plugins)
         seed_libraries(0)
         prepared = registry().task(task_id).prepare(options, Path(home))
     except UsageError as error:
-        connection.send(("usage", str(error)))
+        line.send(("usage", str(error)))
     except BaseException as error:
-        connection.send(("failed", describe_error(error)))
+        _report(line, error)
     else:
-        connection.send(("prepared", prepared))
+        line.send(("prepared", prepared))
 
 
-def _begin(log: Path | None, threads: int) -> None:
+def _begin(job: Job | None, line: Line) -> None:
     """Makes a fresh child quiet, mortal and reproducible."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the fork server ignores them
+        signal.signal(number, signal.SIG_DFL)
     os.setsid()  # whatever it starts can be ended with it
-    _die_with_parent()
-    if log is not None:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        os.close(descriptor)
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    _let_go_of_the_life_line()
+    kernel.die_with_parent()
+    kernel.adopt_orphans()
+    kernel.be_first_out_of_memory()
+    threading.excepthook = lambda raised: _report_thread(line, raised)
+    if job is None:
+        return
+    descriptor = os.open(Path(job.folder) / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    faulthandler.enable()
+    if job.spec.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif job.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = job.gpu
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(job.spec.threads)
 
 
-def _die_with_parent() -> None:
-    """Makes this child end with the driver (on Linux).
+def _report_thread(line: Line, raised: threading.ExceptHookArgs) -> None:
+    """An exception that ends a thread fails the trial: whoever waits for the thread would hang."""
+    if raised.exc_value is not None and not isinstance(raised.exc_value, SystemExit):
+        _report(line, raised.exc_value)
 
-    The fork server ends once nobody holds its life line any more, and its children end with it.
-    Every child is handed a copy of the life line; ours is let go.
+
+def _let_go_of_the_life_line() -> None:
+    """Makes sure that the fork server ends with the driver, and its children with it.
+
+    It ends once nobody holds its life line any more. Every child is handed a copy.
     """
     server: Any = forkserver._forkserver
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 def _load_plugins(plugins: tuple[tuple[str, str], ...]) -> None:
@@ -245,6 +288,14 @@ def seed_libraries(seed: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed(seed)
+
+
+def _accelerator(device: str) -> str | None:
+    if device != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _peak_memory() -> int:

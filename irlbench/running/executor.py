@@ -1,70 +1,48 @@
-"""The local executor: a learner and an evaluator for each trial under way."""
+"""The local executor: trials side by side on this machine, and with other runs.
+
+Several runs on one output directory divide the trials among themselves: each takes what nobody has
+taken, and at the end waits for what the others have, in case one of them is killed.
+"""
 
 from __future__ import annotations
 
-import shutil
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from irlbench.registry import registry
 from irlbench.running import processes, provenance
-from irlbench.running.child import FINAL, evaluator_main, learner_main
+from irlbench.running.claims import Claim
+from irlbench.running.interrupts import uninterrupted
+from irlbench.running.limits import Limits
 from irlbench.running.progress import Progress
 from irlbench.running.provenance import describe_error
 from irlbench.running.record import Record
-from irlbench.running.store import CurveRow, Store
+from irlbench.running.store import LOG, Published, Store
 from irlbench.running.trial import Job
+from irlbench.running.underway import Underway
 from irlbench.task import Prepared, Task
 
+#: Seconds between two looks at what trials take, and at what other runs have done. Looking takes
+#: at most a twentieth of the time.
+_LOOK, _SHARE = 0.25, 20
 
-@dataclass
-class Running:
-    """A trial under way.
+
+@dataclass(frozen=True)
+class Work:
+    """A trial to run.
 
     Attributes:
         job: The trial.
-        learner: Its learner's process.
-        evaluator: Its evaluator's process.
-        deadline: When it is cut off, on the monotonic clock; None: never.
-        curve: Logged scalars and validation scores so far.
-        handed: Step and seconds of every policy handed in along the way, in order.
-        queue: Policies that wait for the evaluator, the one it has first: their place in
-            `handed`, or `FINAL`, and their bytes where they are on no disk.
-        outcome: What the learner reported at its end.
-        final: The final evaluation.
-        error: Why it failed.
+        seen: What stands under its id and is to be superseded, or None.
     """
 
     job: Job
-    learner: processes.Child
-    evaluator: processes.Child
-    deadline: float | None
-    curve: list[CurveRow] = field(default_factory=list)
-    handed: list[tuple[int, float]] = field(default_factory=list)
-    queue: deque[tuple[int, bytes | None]] = field(default_factory=deque)
-    outcome: dict[str, Any] | None = None
-    final: dict[str, Any] | None = None
-    error: dict[str, str] | None = None
-    evaluation_seconds: float = 0.0
-    best: dict[str, Any] | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more is to come."""
-        return self.error is not None or self.final is not None
-
-    def kill(self) -> None:
-        """Ends both processes."""
-        self.learner.kill()
-        self.evaluator.kill()
+    seen: Published | None = None
 
 
 class LocalExecutor:
@@ -73,10 +51,11 @@ class LocalExecutor:
     Args:
         store: Where records go.
         tasks: Task id to the task and what preparing it found.
-        jobs: Trials at a time.
-        timeout: Seconds after which a trial fails, or None.
+        slots: For each trial at a time, the GPUs that it sees; None leaves them as they are.
+        limits: What ends a trial as failed.
         progress: Told what happens.
         on_record: Called with each record once it is on disk; no Ctrl-C comes between.
+        on_other: Called with a trial's id and what another run has published of it.
     """
 
     def __init__(
@@ -84,150 +63,127 @@ class LocalExecutor:
         store: Store,
         tasks: dict[str, tuple[Task, Prepared]],
         *,
-        jobs: int,
-        timeout: float | None,
+        slots: Sequence[str | None],
+        limits: Limits,
         progress: Progress,
         on_record: Callable[[Record], None],
+        on_other: Callable[[str, Published], None],
     ) -> None:
-        self._store, self._tasks, self._on_record = store, tasks, on_record
-        self._jobs, self._timeout, self._progress = jobs, timeout, progress
-        self._running: list[Running] = []
+        self._store, self._tasks = store, tasks
+        self._slots, self._limits, self._progress = list(slots), limits, progress
+        self._on_record, self._on_other = on_record, on_other
+        self._running: list[Underway] = []
+        self._next_look = 0.0
 
-    def execute(self, jobs: Sequence[Job]) -> None:
+    def execute(self, work: Iterable[Work]) -> None:
         """Runs trials in order, several at a time.
 
         Whatever ends this early (an error, Ctrl-C) ends the trials under way.
+
+        Raises:
+            StorageError: If the disk is full or cannot be written.
         """
-        queue = list(reversed(jobs))
+        todo, elsewhere = deque(work), deque[Work]()
+        next_sweep, waiting = 0.0, False
         try:
-            while queue or self._running:
-                while queue and len(self._running) < self._jobs:
-                    self._start(queue.pop())
-                self._listen()
+            while todo or elsewhere or self._running:
+                if not todo and elsewhere and time.monotonic() >= next_sweep:
+                    todo, elsewhere = elsewhere, todo
+                began = time.monotonic()
+                if todo and self._slots:
+                    while todo and self._slots:
+                        self._begin(todo.popleft(), elsewhere)
+                    took = time.monotonic() - began
+                    next_sweep = began + max(_LOOK, _SHARE * took)
+                if self._running:
+                    self._listen()
+                elif elsewhere:
+                    if not waiting:
+                        self._progress.note(f"waiting for {len(elsewhere)} trials of another run")
+                        waiting = True
+                    time.sleep(max(0.0, next_sweep - time.monotonic()))
                 for trial in [t for t in self._running if t.finished]:
                     self._publish(trial)
-                    self._running.remove(trial)
         finally:
+            processes.end(child for trial in self._running for child in trial.children)
             for trial in self._running:
-                trial.kill()
+                resumable = registry().algorithm(trial.job.spec.algorithm).resumable
+                (trial.claim.release if resumable else trial.claim.discard)()
 
-    def _start(self, job: Job) -> None:
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        resumable = registry().algorithm(job.spec.algorithm).resumable
-        self._store.work_folder(job.spec.id, keep=resumable)
-        with _uninterrupted():
-            learner = processes.start(learner_main, job)
-            evaluator = processes.start(evaluator_main, job)
-            self._running.append(Running(job, learner, evaluator, deadline))
+    def _begin(self, work: Work, elsewhere: deque[Work]) -> None:
+        """Starts a trial, unless another run has taken or finished it."""
+        spec = work.job.spec
+        resumable = registry().algorithm(spec.algorithm).resumable
+        claim = self._store.claim(spec.id, resumable=resumable, seen=work.seen)
+        if claim is None:
+            elsewhere.append(work)
+        elif isinstance(claim, Published):
+            self._on_other(spec.id, claim)
+            if claim.record is not None:
+                self._progress.found(spec, claim.record)
+        else:
+            self._start(work, claim)
+
+    def _start(self, work: Work, claim: Claim) -> None:
+        primary = self._tasks[work.job.spec.task][0].info.primary
+        with uninterrupted():
+            slot = self._slots.pop(0)
+            job = work.job.on(slot)
+            trial = Underway.start(job, claim, work.seen, self._limits, primary)
+            self._running.append(trial)
         self._progress.started(job.spec)
 
     def _listen(self) -> None:
-        """Waits for messages, ended processes and deadlines, and takes them in."""
-        places: dict[Any, tuple[Running, processes.Child]] = {}
+        """Waits for messages and ended processes, takes them in, and looks at the limits."""
+        places: dict[Any, tuple[Underway, processes.Child]] = {}
         for trial in self._running:
-            places[trial.evaluator.connection] = (trial, trial.evaluator)
-            if trial.outcome is None:
-                places[trial.learner.connection] = (trial, trial.learner)
+            for child in trial.listened_to:
+                places[child.connection] = (trial, child)
         # A dead process whose own children still hold its pipe would never be heard of otherwise.
         sentinels = {child.process.sentinel: (t, child) for t, child in places.values()}
-        deadlines = [t.deadline for t in self._running if t.deadline is not None]
-        patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        ready = wait([*places, *sentinels], timeout=patience)
+        ready = wait([*places, *sentinels], timeout=max(0.0, self._next_look - time.monotonic()))
         for trial, child in [places[r] for r in ready if r in places]:
             if trial.error is None:
-                self._take(trial, child)
+                trial.take(child, self._progress)
         for trial, child in [sentinels[r] for r in ready if r in sentinels]:
-            said_all = child is trial.learner and trial.outcome is not None
-            if trial.error is None and not said_all and not child.connection.poll():
-                trial.error = self._died(trial, child)
-        for trial in self._running:
-            if trial.deadline is not None and time.monotonic() >= trial.deadline:
-                if not trial.finished:
-                    message = f"the trial took longer than the {self._timeout:g} s it was given"
-                    trial.error = _error("Timeout", message)
+            if trial.error is None and child in trial.listened_to and not child.connection.poll():
+                trial.died(child)
+        began = time.monotonic()
+        if began >= self._next_look:
+            found = processes.memory([t.children for t in self._running], self._limits.memory)
+            for trial, memory in zip(self._running, found, strict=True):
+                trial.check(memory)
+            self._next_look = began + max(_LOOK, _SHARE * (time.monotonic() - began))
 
-    def _take(self, trial: Running, child: processes.Child) -> None:
-        try:
-            message = child.connection.recv()
-        except (EOFError, ConnectionResetError):
-            trial.error = self._died(trial, child)
-            return
-        kind = message[0]
-        if kind == "log":
-            _, step, scalars, seconds = message
-            trial.curve += [(step, seconds, "log", k, v) for k, v in sorted(scalars.items())]
-            self._progress.advanced(trial.job.spec, step, None)
-        elif kind == "save":
-            _, step, policy, seconds = message
-            trial.handed.append((step, seconds))
-            self._judge(trial, len(trial.handed) - 1, policy)
-            self._progress.advanced(trial.job.spec, step, None)
-        elif kind == "done":
-            _, policy, trial.outcome = message
-            trial.learner.end()
-            self._judge(trial, FINAL, policy)
-        elif kind == "evaluated":
-            self._evaluated(trial, *message[1:])
-        else:
-            trial.error = message[1]
-
-    def _died(self, trial: Running, child: processes.Child) -> dict[str, str]:
-        who = "learner" if child is trial.learner else "evaluator"
-        return _error("ProcessDied", f"the {who}'s process {child.ended}")
-
-    def _judge(self, trial: Running, place: int, policy: bytes | None) -> None:
-        trial.queue.append((place, policy))
-        if len(trial.queue) == 1:
-            self._send_next(trial)
-
-    def _send_next(self, trial: Running) -> None:
-        """Sends one policy to an evaluator that waits for it: neither side can block the other."""
-        try:
-            trial.evaluator.connection.send(trial.queue[0])
-        except (BrokenPipeError, ConnectionResetError):
-            trial.error = trial.error or self._died(trial, trial.evaluator)
-
-    def _evaluated(self, trial: Running, place: int, found: dict[str, Any], took: float) -> None:
-        trial.queue.popleft()
-        trial.evaluation_seconds += took
-        if place == FINAL:
-            trial.final = found
-            return
-        if trial.queue:
-            self._send_next(trial)
-        step, seconds = trial.handed[place]
-        shutil.rmtree(Path(trial.job.folder) / "saves" / str(place), ignore_errors=True)
-        scores = found["scores"]
-        trial.curve += [(step, seconds, "validation", k, v) for k, v in sorted(scores.items())]
-        primary = self._tasks[trial.job.spec.task][0].info.primary
-        sign = 1 if primary.higher_is_better else -1
-        if (
-            trial.best is None
-            or sign * (scores[primary.name] - trial.best["scores"][primary.name]) > 0
-        ):
-            trial.best = {"step": step, "scores": scores}
-
-    def _publish(self, trial: Running) -> None:
-        trial.kill()
+    def _publish(self, trial: Underway) -> None:
+        processes.end(trial.children)
         if trial.error is not None:
-            with (Path(trial.job.folder) / "log.txt").open("a", encoding="utf-8") as log:
+            with (Path(trial.job.folder) / LOG).open("a", encoding="utf-8") as log:
                 log.write(trial.error["traceback"] + "\n")
         record = self._record(trial)
         trial.curve.sort(key=lambda row: (row[0], row[2], row[3]))
-        with _uninterrupted():
-            work = Path(trial.job.folder)
+        spec = trial.job.spec
+        with uninterrupted():
             try:
-                published = self._store.publish(record, trial.curve, work)
+                published = self._store.publish(record, trial.curve, trial.claim, trial.seen)
             except (TypeError, ValueError) as error:  # something that no record can hold
                 trial.error, trial.best, trial.outcome = describe_error(error), None, None
-                published = self._store.publish(self._record(trial), [], work)
-            if published is None:
-                self._progress.note(f"{trial.job.spec.label}: another process published it first")
+                record = self._record(trial)
+                published = self._store.publish(record, [], trial.claim, trial.seen)
+            self._running.remove(trial)
+            self._slots.insert(0, trial.job.gpu)
+            if published is not None:
+                self._on_record(published)
+                self._progress.finished(spec, published)
                 return
-            self._on_record(published)
-            self._progress.finished(trial.job.spec, published)
+        other = self._store.published(spec.id)
+        if other is not None:
+            self._progress.note(
+                f"{spec.label}: another run published it first; this one is dropped"
+            )
+            self._on_other(spec.id, other)
 
-    def _record(self, trial: Running) -> Record:
+    def _record(self, trial: Underway) -> Record:
         spec = trial.job.spec
         task, prepared = self._tasks[spec.task]
         info = task.info
@@ -238,6 +194,9 @@ class LocalExecutor:
         failed = trial.error is not None
         final = {} if failed or trial.final is None else trial.final
         costs = {**outcome["costs"], "evaluation_seconds": trial.evaluation_seconds}
+        hardware = {"processor": provenance.processor(), "device": spec.device}
+        if outcome.get("accelerator"):
+            hardware["accelerator"] = outcome["accelerator"]
         return Record(
             trial=spec.id,
             status="failed" if failed else "done",
@@ -261,26 +220,6 @@ class LocalExecutor:
             error=trial.error,
             versions=provenance.versions(),
             irlbench=provenance.code(),
-            hardware={"processor": provenance.processor(), "device": spec.device},
+            hardware=hardware,
             data={"built": dict(prepared.built)},
         )
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Holds Ctrl-C back until the end of the block, so that no finished trial is lost."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python interrupts the main thread only
-        return
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        raise KeyboardInterrupt
-
-
-def _error(kind: str, message: str) -> dict[str, str]:
-    return {"type": kind, "message": message, "traceback": f"{kind}: {message}"}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from irlbench.algorithm import Run
+from irlbench.algorithm import Run, Sink
 from irlbench.errors import DataError, IrlbenchError, UsageError
 from irlbench.policy import Policy, load_policy, save_policy
 from irlbench.problem import Budget
@@ -61,13 +61,17 @@ def train_expert(
     budget = expert_budget(task, steps)
     solver = registry().solver(recipe["solver"]).configure(task.world, recipe.get("settings"))
 
-    def sink(kind: str, step: int, value: Any) -> None:
-        if advance is not None and kind == "log":
-            advance(step, budget.steps, value)
+    class Advances(Sink):
+        def log(self, step: int, seconds: float, scalars: dict[str, float]) -> None:
+            if advance is not None:
+                advance(step, budget.steps, scalars)
+
+        def save(self, step: int, seconds: float, policy: Policy) -> None:
+            pass  # only the last one counts
 
     _limit_threads(threads)
     seed_libraries(seed)
-    run = Run(seed, threads=threads, budget=budget, sink=sink)
+    run = Run(seed, threads=threads, budget=budget, sink=Advances())
     policy = solver.solve(problem, task.true_reward(), budget, run)
     if not policy.is_finite():
         raise IrlbenchError(f"the expert of {task.id} holds NaN or an infinity: try another seed")

@@ -202,15 +202,20 @@ def trials(
         choices: What the user chose.
     """
     made: dict[str, TrialSpec] = {}
-    for seed in sorted({seed for cell in planned for seed in cell.seeds}):
-        for cell in planned:
-            if seed in cell.seeds:
-                for spec in _of_cell(cell, seed, prepared[cell.task.id], choices):
+    firsts = [
+        (set(cell.seeds), _of_cell(cell, prepared[cell.task.id], choices)) for cell in planned
+    ]
+    for seed in sorted({seed for seeds, _ in firsts for seed in seeds}):
+        for seeds, specs in firsts:
+            if seed in seeds:
+                for first in specs:
+                    spec = dataclasses.replace(first, seed=seed)
                     made.setdefault(spec.id, spec)
     return list(made.values())
 
 
-def _of_cell(cell: Cell, seed: int, prepared: Prepared, choices: Choices) -> Iterable[TrialSpec]:
+def _of_cell(cell: Cell, prepared: Prepared, choices: Choices) -> list[TrialSpec]:
+    """One trial for each choice of what is given; the seed is still to be put in."""
     task, algorithm = cell.task, cell.algorithm
     needs = algorithm.needs_for(task.world)
     takes_demonstrations = "demonstrations" in needs
@@ -220,32 +225,36 @@ def _of_cell(cell: Cell, seed: int, prepared: Prepared, choices: Choices) -> Ite
     comparisons: Sequence[int | None] = choices.preferences or (None,)
     config, changed = _configured(cell)
     uses_given = takes_demonstrations or task.info.needs_data is not None
-    for count in counts if takes_demonstrations else (None,):
+    for count in counts if takes_demonstrations else ():
         if count is not None and prepared.available is not None and count > prepared.available:
             raise UsageError(
                 f"{count} demonstrations asked for, but {task.id} has {prepared.available}"
             )
-        for pairs in comparisons if "preferences" in needs else (None,):
-            yield TrialSpec(
-                task=task.id,
-                task_hash=task.hash,
-                algorithm=algorithm.id,
-                algorithm_version=algorithm.version,
-                plugin_hash=_plugin_hash(cell),
-                config=config,
-                budget=_budget(cell),
-                track=choices.track if choices.track in algorithm.tracks else algorithm.tracks[0],
-                demonstrations=count,
-                preferences=pairs,
-                seed=seed,
-                demos=demos,
-                given=dict(prepared.given) if uses_given else {},
-                model=prepared.model,
-                device=choices.device,
-                threads=choices.threads,
-                changed=changed,
-                solvers=_solvers(cell),
-            )
+    first = TrialSpec(
+        task=task.id,
+        task_hash=task.hash,
+        algorithm=algorithm.id,
+        algorithm_version=algorithm.version,
+        plugin_hash=_plugin_hash(cell),
+        config=config,
+        budget=_budget(cell),
+        track=choices.track if choices.track in algorithm.tracks else algorithm.tracks[0],
+        demonstrations=None,
+        preferences=None,
+        seed=0,
+        demos=demos,
+        given=dict(prepared.given) if uses_given else {},
+        model=prepared.model,
+        device=choices.device,
+        threads=choices.threads,
+        changed=changed,
+        solvers=_solvers(cell),
+    )
+    return [
+        dataclasses.replace(first, demonstrations=count, preferences=pairs)
+        for count in (counts if takes_demonstrations else (None,))
+        for pairs in (comparisons if "preferences" in needs else (None,))
+    ]
 
 
 def resolve_device(device: str) -> str:

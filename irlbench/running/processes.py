@@ -1,4 +1,4 @@
-"""Starts processes from a fork server that has imported the heavy packages once."""
+"""Starts processes from a fork server that has imported the heavy packages once, and ends them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
+
+import psutil
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -22,8 +26,11 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-_ALWAYS = ("irlbench.running.child",)
+_ALWAYS = ("irlbench.running.child", "irlbench.running.server")
+_PATIENCE = 5.0
 _started_with: tuple[int, frozenset[str]] | None = None
+_known: set[int] = set()
+_changing = threading.RLock()
 
 
 @dataclass
@@ -38,28 +45,22 @@ class Child:
     process: ForkServerProcess
     connection: Connection
 
-    def end(self) -> None:
-        """Lets a process that has said its last word leave, and ends it if it does not."""
-        self.process.join(timeout=5)
-        self.kill()
-
-    def kill(self) -> None:
-        """Ends the process and what it started at once, and frees what they held."""
-        if self.process.pid is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
-
     @property
     def ended(self) -> str:
         """How it ended, for an error message."""
-        self.process.join(timeout=5)
+        self.process.join(timeout=_PATIENCE)
         code = self.process.exitcode
-        if code is not None and code < 0:
-            return f"was killed by signal {-code}"
-        return f"ended with exit code {code}"
+        if code is None:
+            return "does not answer any more"
+        if code >= 0:
+            return f"ended with exit code {code} before it had finished"
+        try:
+            name = f"signal {-code} ({signal.Signals(-code).name})"
+        except ValueError:
+            name = f"signal {-code}"
+        if -code == signal.SIGKILL:
+            return f"was killed by {name}, as the system does when memory runs out"
+        return f"was killed by {name}"
 
 
 def start_server(threads: int, preload: Iterable[str]) -> None:
@@ -87,10 +88,112 @@ def start(target: Callable[..., None], *arguments: Any) -> Child:
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(*arguments, theirs))
-    with _hidden_main():
-        process.start()
+    with _changing:
+        with _hidden_main():
+            process.start()
+        _known.add(process.pid or 0)
     theirs.close()
     return Child(process, ours)
+
+
+def end(children: Iterable[Child]) -> None:
+    """Ends processes and all that they started, at once, and frees what they held."""
+    with _changing:
+        ended = [child for child in children if child.process.pid in _known]
+    families = [] if sys.platform == "linux" else [_family(c.process.pid or 0) for c in ended]
+    for child in ended:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.process.pid or 0, signal.SIGKILL)
+        child.process.kill()
+    for child in ended:
+        child.process.join()
+        child.connection.close()
+    for process in [p for family in families for p in family]:
+        with suppress(psutil.Error):
+            process.kill()
+    with _changing:
+        _known.difference_update(child.process.pid or 0 for child in ended)
+    _end_orphans()
+
+
+def memory(families: Sequence[Iterable[Child]], limit: int) -> list[int | None]:
+    """What processes and all that they started take, where that is above a limit.
+
+    Args:
+        families: Processes that share the limit, for each limit once.
+        limit: In bytes.
+
+    Returns:
+        For each, bytes of resident memory, what several share counted once; None where within the
+        limit.
+    """
+    started: dict[int, list[int]] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            started.setdefault(process.ppid(), []).append(process.pid)
+    return [_above(limit, [c.process.pid or 0 for c in family], started) for family in families]
+
+
+def _above(limit: int, pids: list[int], started: dict[int, list[int]]) -> int | None:
+    for pid in pids:  # it grows while it is walked
+        pids += started.get(pid, [])
+    resident = _total(pids, "rss")
+    if resident <= limit:
+        return None
+    if sys.platform == "linux":
+        resident = _total(pids, "pss")  # slow, but what is shared counts once
+    return resident if resident > limit else None
+
+
+def _total(pids: Iterable[int], kind: str) -> int:
+    total = 0
+    for pid in pids:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            found = process.memory_info() if kind == "rss" else process.memory_full_info()
+            total += getattr(found, kind)
+    return total
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """A process and its descendants."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _end_orphans() -> None:
+    """Ends what ended children have left behind; on Linux the fork server has adopted it.
+
+    Children of other users of the same fork server are in its own session, as they were born.
+    """
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if sys.platform != "linux" or pid is None:
+        return
+    deadline = time.monotonic() + _PATIENCE
+    with _changing, suppress(psutil.Error, ProcessLookupError):
+        server, session = psutil.Process(pid), os.getsid(pid)
+        while time.monotonic() < deadline:
+            orphans = [
+                child
+                for child in server.children()
+                if child.pid not in _known and _session(child.pid) not in (None, session)
+            ]
+            if not orphans:
+                return
+            for process in [p for orphan in orphans for p in _family(orphan.pid)]:
+                with suppress(psutil.Error):
+                    process.kill()
+            time.sleep(0.002)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 @contextmanager

@@ -34,6 +34,9 @@ class Progress(Protocol):
     def finished(self, trial: TrialSpec, record: Record) -> None:
         """A trial has ended and its record is written."""
 
+    def found(self, trial: TrialSpec, record: Record) -> None:
+        """A planned trial has been finished by another run."""
+
     def note(self, text: str) -> None:
         """Something worth a line."""
 
@@ -128,11 +131,12 @@ class PlainProgress:
 
     def finished(self, trial: TrialSpec, record: Record) -> None:
         """See `Progress.finished`."""
-        self._ended += 1
         self._last.pop(trial.id, None)
-        if record.failed or not self._quiet:
-            state = "FAILED" if record.failed else "done  "
-            self._write(f"{self._counter()} {state} {trial.label}: {describe(record)}")
+        self._end(trial, record, "")
+
+    def found(self, trial: TrialSpec, record: Record) -> None:
+        """See `Progress.found`."""
+        self._end(trial, record, " by another run")
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""
@@ -141,6 +145,12 @@ class PlainProgress:
     def close(self) -> None:
         """See `Progress.close`."""
         self._stream.flush()
+
+    def _end(self, trial: TrialSpec, record: Record, who: str) -> None:
+        self._ended += 1
+        if record.failed or not self._quiet:
+            state = "FAILED" if record.failed else "done  "
+            self._write(f"{self._counter()} {state} {trial.label}{who}: {describe(record)}")
 
     def _counter(self) -> str:
         digits = len(str(self._total))
@@ -186,12 +196,19 @@ class LiveProgress:
 
     def finished(self, trial: TrialSpec, record: Record) -> None:
         """See `Progress.finished`."""
-        self._ended += 1
-        self._failed += record.failed
         row = self._rows.pop(trial.id, None)
         if row is not None:
             self._bars.remove_task(row)
-        self._print(_finished_line(trial, record))
+        self._end(trial, record, "")
+
+    def found(self, trial: TrialSpec, record: Record) -> None:
+        """See `Progress.found`."""
+        self._end(trial, record, " by another run")
+
+    def _end(self, trial: TrialSpec, record: Record, who: str) -> None:
+        self._ended += 1
+        self._failed += record.failed
+        self._print(_finished_line(trial, record, who))
         self._bars.update(self._whole, completed=self._ended, description=self._headline())
 
     def note(self, text: str) -> None:
@@ -212,16 +229,16 @@ class LiveProgress:
         self._bars.console.print(text, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis")
 
 
-def _finished_line(trial: TrialSpec, record: Record) -> Text:
+def _finished_line(trial: TrialSpec, record: Record, who: str) -> Text:
     from rich.text import Text
 
     line = Text()
     if record.failed:
         line.append("✗ ", style="bold red")
-        line.append(trial.label, style="red")
+        line.append(f"{trial.label}{who}", style="red")
     else:
         line.append("✓ ", style="green")
-        line.append(trial.label)
+        line.append(f"{trial.label}{who}")
     return line.append(f"  {describe(record)}", style="red" if record.failed else "dim")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import platform
 import re
 import subprocess
@@ -95,6 +97,24 @@ def describe_error(error: BaseException) -> dict[str, str]:
             ["Traceback (most recent call last):", *lines, f"{name}: {message}"]
         ),
     }
+
+
+#: The disk is full, the quota used up, the file system read-only.
+_STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def storage_fault(error: BaseException) -> str | None:
+    """What the disk refused, where that is why something failed: no fault of the algorithm.
+
+    Args:
+        error: An exception; what it came from is looked at too.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _STORAGE_FAULTS:
+            return os.strerror(seen.errno)
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def without_paths(text: str) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from irlbench.errors import DataError
+from irlbench.running.record_form import FIELDS, contradiction, misfit
 from irlbench.serialisation import sha256_json
 
 SCHEMA = 1
+
+#: Schema to what turns the content of such a record into that of the next schema. What is written
+#: stays as it is: records are upgraded when they are read.
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 #: Costs that depend on the machine; they are left out of the content hash.
 TIMINGS = ("seconds", "evaluation_seconds", "peak_memory_bytes")
@@ -87,7 +92,7 @@ class Record:
         Args:
             curve: Rows (step, kind, name, value) of the curve.
         """
-        content = dataclasses.asdict(self)
+        content: dict[str, Any] = dict(vars(self))
         for name in ("content_hash", "integrity", "versions", "irlbench", "hardware", "data"):
             del content[name]
         content["costs"] = {k: v for k, v in self.costs.items() if k not in TIMINGS}
@@ -104,28 +109,46 @@ class Record:
     def from_json(cls, value: Any, file: str = "record.json") -> Record:
         """Reads the content of `record.json`; older schemas are upgraded in memory.
 
+        Args:
+            value: As `read_json` gives it.
+            file: Named in errors.
+
         Raises:
-            DataError: If the schema is newer, a field is missing or of another type, or the
+            DataError: If the schema is newer, a field is missing or of another form, or the
                 content was changed after it was sealed.
         """
         if not isinstance(value, dict):
             raise DataError("holds no record", file=file)
         check_schema(value.get("schema"), file)
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        missing = [name for name in known if name not in value]
-        if missing:
-            raise DataError(f"lacks {', '.join(missing)}", file=file)
-        record = cls(**{name: value[name] for name in known})
-        for name in ("spec", "primary", "references", "scores", "costs", "files"):
-            if not isinstance(getattr(record, name), dict):
-                raise DataError("is no object", file=file, field=name)
         try:
-            whole = sha256_json(dataclasses.replace(record, integrity="").to_json())
-        except ValueError as error:
-            raise DataError(f"holds a number that no record may hold: {error}", file=file) from None
-        if whole != record.integrity:
+            intact = _integrity(value) == value.get("integrity")
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"holds a value that no record may hold: {error}", file=file) from None
+        if intact:  # what is damaged is not worth the trouble
+            value = _upgraded(value)
+        wrong = misfit(value) if value["schema"] == SCHEMA else None
+        if wrong is not None:
+            raise DataError(wrong[1], file=file, field=wrong[0])
+        if not intact:
             raise DataError("was changed or damaged after it was written", file=file)
-        return record
+        against = contradiction(value)
+        if against is not None:
+            raise DataError(against, file=file)
+        return cls(**{name: value[name] for name in FIELDS if name != "schema"})
+
+
+def _integrity(value: dict[str, Any]) -> str:
+    return sha256_json({**value, "integrity": ""})
+
+
+def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
+    """The content in the newest schema, sealed again where anything was changed."""
+    schema: int = value["schema"]
+    if schema == SCHEMA:
+        return value
+    for older in range(schema, SCHEMA):
+        value = {**UPGRADES[older](value), "schema": older + 1}
+    return {**value, "integrity": _integrity(value)}
 
 
 def check_schema(found: Any, file: str) -> None:

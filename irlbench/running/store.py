@@ -1,30 +1,59 @@
 """The store: a directory of records, and nothing else.
 
 ```
-<out>/irlbench.json            marks the directory and names its schema
-<out>/trials/<trial id>/       one finished trial, whole or not at all
-<out>/working/<trial id>/      one under way, or cut off
+<out>/irlbench.json                      marks the directory and names its schema
+<out>/trials/<trial id>/                 one finished trial, whole or not at all
+<out>/trials/<trial id>.superseded-<n>/  what stood there before the trial was run again
+<out>/working/<trial id>/                one under way, or cut off
 ```
 A record is written beside and renamed into place; the first publication wins.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import io
 import json
 import os
-import shutil
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from irlbench.errors import DataError, UsageError
+from irlbench.errors import DataError, StorageError, UsageError
+from irlbench.running import claims
+from irlbench.running.claims import Claim
 from irlbench.running.record import SCHEMA, Record, check_schema
-from irlbench.serialisation import read_json, sha256_file, write_text_atomic
+from irlbench.serialisation import read_json, sha256_file, write_atomic, write_text_atomic
+
+LOG = "log.txt"
+_RESULTS = ("policy.", "reward.")
+#: What a trial that goes on from a checkpoint takes up again.
+_RESUMED = ("checkpoint.json", "checkpoint.safetensors", "saves", "judged", LOG)
+#: Of a longer log, the first and the last so many bytes are published.
+_LOG_ENDS = 2**20
+_ID = re.compile("[0-9a-f]{64}")
 
 CurveRow = tuple[int, float, str, str, float]
 """Step, seconds, kind ("log" or "validation"), name, value."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What stands under a trial's id: what a run has seen, and may supersede.
+
+    Attributes:
+        record: Its record, or None where it is damaged.
+        damage: What is wrong with it, or None.
+        identity: Of the folder; another one has another.
+    """
+
+    record: Record | None
+    damage: str | None
+    identity: tuple[int, int]
 
 
 class Store:
@@ -64,27 +93,6 @@ class Store:
             ) from error
         self._check_marker()
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps every other run out of this directory; the kernel frees it if this one dies.
-
-        Raises:
-            UsageError: If another run is writing to it.
-        """
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.out / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise UsageError(
-                f"another irlbench run is writing to {self.out}: wait for it, or name another --out"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
-
     def open_for_reading(self) -> None:
         """Checks that this is a directory of records.
 
@@ -104,10 +112,20 @@ class Store:
         check_schema(schema, f"{self.out.name}/irlbench.json")
 
     def ids(self) -> list[str]:
-        """Ids of published trials, sorted."""
+        """Ids of published trials, damaged ones among them, sorted."""
         if not self.trials.is_dir():
             return []
-        return sorted(p.name for p in self.trials.iterdir() if (p / "record.json").is_file())
+        return sorted(p.name for p in self.trials.iterdir() if _ID.fullmatch(p.name))
+
+    def under_way(self) -> tuple[list[str], list[str]]:
+        """Ids of trials that somebody works on, and of those that were cut off."""
+        running: list[str] = []
+        cut_off: list[str] = []
+        if self.working.is_dir():
+            for folder in sorted(self.working.iterdir()):
+                if _ID.fullmatch(folder.name):
+                    (running if claims.claimed(folder) else cut_off).append(folder.name)
+        return running, cut_off
 
     def folder(self, trial: str) -> Path:
         """Where a published trial's files are."""
@@ -140,25 +158,44 @@ class Store:
                 raise DataError(f"holds trial {record.trial[:12]}", file=path.name)
         except DataError as error:
             raise DataError(
-                f"{error}; move that folder away to run the trial again", file=str(path.parent)
+                f"{error}; `irlbench run ... --rerun {trial[:12]}` runs it again",
+                file=str(path.parent),
             ) from error
         return record
 
-    def verified_folder(self, record: Record) -> Path:
-        """A published trial's folder, its policy and reward compared with the record.
+    def check(self, record: Record) -> Path:
+        """Compares every file of a published trial with its record.
+
+        Returns:
+            The folder.
 
         Raises:
             DataError: If a file was changed after it was written, or is missing.
         """
         place = self.folder(record.trial)
         for name, digest in record.files.items():
-            if name.startswith(("policy.", "reward.")):
-                path = place / name
-                if not path.is_file() or sha256_file(path) != digest:
-                    raise DataError(
-                        "is missing or was changed after it was written", file=str(path)
-                    )
+            path = place / name
+            try:
+                found = sha256_file(path)
+            except OSError as error:
+                raise DataError(f"cannot be read: {error.strerror}", file=str(path)) from error
+            if found != digest:
+                raise DataError("was changed or damaged after it was written", file=str(path))
         return place
+
+    def published(self, trial: str) -> Published | None:
+        """What stands under an id, every file of it checked; None where nothing does."""
+        try:
+            status = self.folder(trial).stat()
+        except FileNotFoundError:
+            return None
+        identity = (status.st_dev, status.st_ino)
+        try:
+            record = self.read(trial)
+            self.check(record)
+        except DataError as error:
+            return Published(None, str(error), identity)
+        return Published(record, None, identity)
 
     def records(self) -> Iterator[Record]:
         """Every published record, in order of id."""
@@ -171,53 +208,121 @@ class Store:
 
         return polars.read_parquet(self.trials / trial / "curve.parquet")
 
-    def work_folder(self, trial: str, *, keep: bool) -> Path:
-        """A folder for a trial under way.
+    def claim(
+        self, trial: str, *, resumable: bool, seen: Published | None = None
+    ) -> Claim | Published | None:
+        """Takes a trial, so that no other run does.
 
         Args:
             trial: Its id.
-            keep: Keep what an earlier attempt left (its checkpoint).
-        """
-        folder = self.working / trial
-        if folder.exists() and not keep:
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+            resumable: Keep what an earlier attempt left to go on from.
+            seen: What stood under the id when the run was planned, to be superseded.
 
-    def publish(self, record: Record, curve: Sequence[CurveRow], work: Path) -> Record | None:
+        Returns:
+            A claim with a working folder; or what another run has published by now; or None where
+            another run has taken it.
+        """
+        claim = claims.claim(self.working / trial)
+        if claim is None:
+            return None
+        there = self.published(trial)
+        if there is not None and (seen is None or there.identity != seen.identity):
+            claim.discard()
+            return there
+        claim.clear(keep=lambda name: resumable and name in _RESUMED)
+        return claim
+
+    def publish(
+        self,
+        record: Record,
+        curve: Sequence[CurveRow],
+        claim: Claim,
+        seen: Published | None = None,
+    ) -> Record | None:
         """Seals a record and moves its folder into place.
 
         Args:
             record: What is known, without hashes.
             curve: The curve's rows.
-            work: The trial's working folder with policy, reward and log.
+            claim: The trial's, with policy, reward and log in its folder.
+            seen: What it supersedes, if anything.
 
         Returns:
-            The sealed record, or None where another process published it first.
-        """
-        import dataclasses
+            The sealed record, or None where another process published the trial first.
 
-        shutil.rmtree(work / "saves", ignore_errors=True)
-        for path in work.glob("checkpoint.*"):
-            path.unlink()
-        write_curve(work / "curve.parquet", curve)
-        files = {p.name: sha256_file(p) for p in sorted(work.iterdir()) if p.name != "record.json"}
-        rows = [(step, kind, name, value) for step, _, kind, name, value in curve]
-        record = dataclasses.replace(record, files=files, curve_points=len(curve)).sealed(rows)
-        text = json.dumps(record.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        write_text_atomic(work / "record.json", text)
-        for path in work.iterdir():
-            _sync(path)
-        _sync(work)
+        Raises:
+            StorageError: If the disk is full or cannot be written.
+        """
+        work = claim.folder
         try:
-            work.rename(self.trials / record.trial)
-        except OSError:
-            if not (self.trials / record.trial / "record.json").exists():
+            claim.clear(keep=lambda name: name == LOG or name.startswith(_RESULTS))
+            sealed = _write(record, curve, work)
+            for path in [*work.iterdir(), work]:
+                _sync(path)
+            if not self._move(work, record.trial, seen):
+                claim.discard()
+                return None
+            _sync(self.trials)
+        except OSError as error:
+            raise StorageError(
+                f"the record of trial {record.trial[:12]} cannot be written to {self.out}: "
+                f"{error.strerror or error}"
+            ) from error
+        claim.release()
+        return sealed
+
+    def _move(self, work: Path, trial: str, seen: Published | None) -> bool:
+        """Moves a whole record into place; False where another one stands there."""
+        place = self.folder(trial)
+        if seen is not None:
+            there = self.published(trial)
+            if there is not None and there.identity == seen.identity:
+                self._supersede(trial)
+        try:
+            work.rename(place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            shutil.rmtree(work, ignore_errors=True)
-            return None
-        _sync(self.trials)
-        return record
+            there = self.published(trial)
+            if there is None or there.damage is None:
+                return False
+            self._supersede(trial)  # what cannot be read is no publication
+            work.rename(place)
+        return True
+
+    def _supersede(self, trial: str) -> None:
+        place, number = self.folder(trial), 1
+        while True:
+            aside = place.with_name(f"{trial}.superseded-{number}")
+            if not aside.exists():
+                place.rename(aside)
+                return
+            number += 1
+
+
+def _write(record: Record, curve: Sequence[CurveRow], work: Path) -> Record:
+    """Writes curve and `record.json` beside policy, reward and log."""
+    _shorten(work / LOG)
+    write_atomic(work / "curve.parquet", _parquet(curve))
+    files = {p.name: sha256_file(p) for p in sorted(work.iterdir())}
+    rows = [(step, kind, name, value) for step, _, kind, name, value in curve]
+    sealed = dataclasses.replace(record, files=files, curve_points=len(curve)).sealed(rows)
+    text = json.dumps(sealed.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_text_atomic(work / "record.json", text)
+    return sealed
+
+
+def _shorten(log: Path) -> None:
+    """Leaves the beginning and the end of a long log."""
+    size = log.stat().st_size if log.exists() else 0
+    if size <= 2 * _LOG_ENDS:
+        return
+    with log.open("rb") as stream:
+        first = stream.read(_LOG_ENDS)
+        stream.seek(size - _LOG_ENDS)
+        last = stream.read()
+    left_out = f"\n[... {size - 2 * _LOG_ENDS:,} bytes left out ...]\n".encode()
+    write_atomic(log, first + left_out + last)
 
 
 def _sync(path: Path) -> None:
@@ -228,8 +333,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_curve(path: Path, rows: Sequence[CurveRow]) -> None:
-    """Writes `curve.parquet`."""
+def _parquet(rows: Sequence[CurveRow]) -> bytes:
     import polars
 
     schema = {
@@ -239,4 +343,6 @@ def write_curve(path: Path, rows: Sequence[CurveRow]) -> None:
         "name": polars.String,
         "value": polars.Float64,
     }
-    polars.DataFrame(list(rows), schema=schema, orient="row").write_parquet(path)
+    content = io.BytesIO()
+    polars.DataFrame(list(rows), schema=schema, orient="row").write_parquet(content)
+    return content.getvalue()

@@ -61,8 +61,8 @@ class TrialSpec:
     changed: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values of every attribute."""
-        return dataclasses.asdict(self)
+        """JSON values of every attribute, which they share with the trial."""
+        return {name: getattr(self, name) for name in _FIELDS}
 
     @cached_property
     def id(self) -> str:
@@ -76,6 +76,9 @@ class TrialSpec:
         """For people: task, algorithm, what is given or changed, and seed."""
         told = in_words(self.to_json())
         return f"{self.task} {self.algorithm}{f' ({told})' if told else ''} seed {self.seed}"
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(TrialSpec))
 
 
 def in_words(spec: Mapping[str, Any]) -> str:
@@ -108,6 +111,9 @@ class Job:
         plugins: Plug-in files to load, with the SHA-256 that they had when the run was planned.
         home: The cache folder.
         folder: Where the trial works until its record is published.
+        made_with: Names the code and packages; a checkpoint of others is not used.
+        checkpoint_seconds: How long after a checkpoint the next one is due.
+        gpu: What CUDA is to see, as in CUDA_VISIBLE_DEVICES; None leaves it as it is.
     """
 
     spec: TrialSpec
@@ -115,6 +121,13 @@ class Job:
     plugins: tuple[tuple[str, str], ...]
     home: str
     folder: str
+    made_with: str
+    checkpoint_seconds: float
+    gpu: str | None = None
+
+    def on(self, gpu: str | None) -> Job:
+        """The same trial with a GPU to see."""
+        return dataclasses.replace(self, gpu=gpu)
 
     @property
     def budget(self) -> Budget:

@@ -75,7 +75,7 @@ def test_the_keys_are_those_of_run():
 
     from irlbench.running.api import run
 
-    keywords = set(inspect.signature(run).parameters) - {"progress"}
+    keywords = set(inspect.signature(run).parameters) - {"progress", "retry_failed", "rerun"}
     assert {target for target, _ in config._READERS.values()} | {"settings", "budget"} == keywords
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from irlbench.reporting.facts import TaskFacts
 from irlbench.running.record import Record
+from irlbench.running.claims import Claim
 from irlbench.running.store import Store
 from irlbench.serialisation import sha256_json
 
@@ -108,9 +109,10 @@ def publish(out: Path, record: Record, validation: list[tuple[int, float]] | Non
         rows.append((step, step / 100, "log", "loss", 1.0 / (step + 1)))
         rows.append((step, step / 100, "validation", name, low + score * (high - low)))
         rows.append((step, step / 100, "validation", "length", 7.0))
-    work = store.work_folder(record.trial, keep=False)
-    (work / "log.txt").write_text("what was printed\n", encoding="utf-8")
-    sealed = store.publish(record, rows, work)
+    claim = store.claim(record.trial, resumable=False)
+    assert isinstance(claim, Claim)
+    (claim.folder / "log.txt").write_text("what was printed\n", encoding="utf-8")
+    sealed = store.publish(record, rows, claim)
     assert sealed is not None
     return sealed
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import irlbench
-from irlbench.running.executor import _uninterrupted
+from irlbench.running.interrupts import interruptible, uninterrupted
 from irlbench.running.store import Store
 
 PLUGIN = Path(__file__).with_name("toy_plugin.py")
@@ -116,7 +116,7 @@ def test_ctrl_c_is_held_back_though_other_threads_take_the_signal() -> None:
     other.start()
     done = False
     try:
-        with pytest.raises(KeyboardInterrupt), _uninterrupted():  # noqa: PT012
+        with pytest.raises(KeyboardInterrupt), interruptible(), uninterrupted():  # noqa: PT012
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.2)
             done = True

@@ -13,6 +13,8 @@ import pytest
 
 from irlbench.errors import DataError, UsageError
 from irlbench.running.provenance import describe_error, without_paths
+from irlbench.running import claims
+from irlbench.running.claims import Claim
 from irlbench.running.record import SCHEMA, Record
 from irlbench.running.store import Store
 from irlbench.running.trial import TrialSpec
@@ -135,14 +137,22 @@ def test_the_content_hash_leaves_out_times_and_machines() -> None:
     assert record(spec()).sealed([(1, "log", "loss", 0.6)]).content_hash != reference
 
 
+def taken(store: Store, trial: TrialSpec) -> Claim:
+    claim = store.claim(trial.id, resumable=False)
+    assert isinstance(claim, Claim)
+    return claim
+
+
 def test_the_first_publication_wins(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     store.open_for_writing()
     trial = spec()
-    first = store.publish(record(trial), [], store.work_folder(trial.id, keep=False))
+    late = claims.claim(store.working / "of a run that does not see our locks")
+    assert late is not None
+    first = store.publish(record(trial), [], taken(store, trial))
     assert first is not None
     second = record(trial, scores={"return": 0.9})
-    assert store.publish(second, [], store.work_folder(trial.id, keep=False)) is None
+    assert store.publish(second, [], late) is None
     assert store.read(trial.id) == first
     assert not list(store.working.iterdir())
 
@@ -152,7 +162,7 @@ def test_a_trial_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
     store.open_for_writing()
     for seed in range(3):
         trial = spec(seed=seed)
-        store.publish(record(trial), [], store.work_folder(trial.id, keep=False))
+        store.publish(record(trial), [], taken(store, trial))
     assert store.find(spec(seed=1).id[:10]) == spec(seed=1).id
     for prefix in ("", "zz"):
         with pytest.raises(UsageError, match="begin with"):
@@ -163,7 +173,7 @@ def test_a_record_under_another_id_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     store.open_for_writing()
     trial = spec()
-    store.publish(record(trial), [], store.work_folder(trial.id, keep=False))
+    store.publish(record(trial), [], taken(store, trial))
     store.folder(trial.id).rename(store.trials / ("0" * 64))
     with pytest.raises(DataError, match="holds trial"):
         list(store.records())

@@ -1,0 +1,89 @@
+"""Reading back what runs have left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from irlbench.policy import Policy, load_policy
+from irlbench.reward import RewardFunction, load_reward
+from irlbench.running.record import Record
+from irlbench.running.store import Store
+from irlbench.serialisation import canonical_json
+
+
+@dataclass(frozen=True)
+class LoadedTrial:
+    """A finished trial, read back.
+
+    Attributes:
+        record: Its record.
+        policy: Its final policy, or None where its kind cannot be loaded or it failed.
+        reward: Its learnt reward, or None.
+        curve: A polars data frame: step, seconds, kind, name, value.
+    """
+
+    record: Record
+    policy: Policy | None
+    reward: RewardFunction | None
+    curve: Any
+
+
+def load_results(folder: str | Path) -> Any:
+    """Every trial of an output directory as a polars data frame, one row each.
+
+    Columns: trial, status, world; task, track, algorithm, seed, demonstrations, preferences,
+    demos, model, device, threads; changed (settings that differ from the defaults) and budget, as
+    JSON; plugin (its hash); error; score (the raw primary score, null when failed), normalised,
+    and each further score and cost under "score.<name>" and "cost.<name>".
+
+    Raises:
+        UsageError: If the directory holds no records.
+    """
+    import polars
+
+    store = Store(Path(folder))
+    store.open_for_reading()
+    return polars.DataFrame([_row(record) for record in store.records()], infer_schema_length=None)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    primary, spec = record.primary, record.spec
+    low, high = (record.references[primary[end]][primary["name"]] for end in ("low", "high"))
+    score = record.scores.get(primary["name"])
+    return {
+        "trial": record.trial,
+        "status": record.status,
+        "world": record.world,
+        **{name: spec[name] for name in ("task", "track", "algorithm", "seed", "demonstrations")},
+        **{name: spec[name] for name in ("preferences", "demos", "model", "device", "threads")},
+        **{name: canonical_json(spec[name]) for name in ("changed", "budget")},
+        "plugin": spec["plugin_hash"],
+        "error": None if record.error is None else record.error["message"],
+        "score": score,
+        "normalised": None if score is None else (score - low) / (high - low),
+        **{f"score.{name}": value for name, value in record.scores.items()},
+        **{f"cost.{name}": float(value) for name, value in record.costs.items()},
+    }
+
+
+def load_trial(folder: str | Path, trial: str) -> LoadedTrial:
+    """A finished trial with its policy, reward and curve.
+
+    Args:
+        folder: The output directory.
+        trial: The trial's id, or the beginning of it.
+
+    Raises:
+        UsageError: If there is no such trial, or more than one.
+        DataError: If its files are damaged.
+    """
+    store = Store(Path(folder))
+    store.open_for_reading()
+    found = store.find(trial)
+    record = store.read(found)
+    place = store.check(record)
+    policy = load_policy(place) if record.verifiable else None
+    reward = load_reward(place) if record.has_reward else None
+    return LoadedTrial(record, policy, reward, store.curve(found))

@@ -1,0 +1,46 @@
+"""What the fork server does beyond forking. It alone imports this: importing changes the process.
+
+It outlives a driver that is killed just long enough to end what that driver's trials have started:
+their processes, and whatever those started, in whichever session and however far down.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import time
+import warnings
+from contextlib import suppress
+
+import psutil
+
+from irlbench.running import kernel
+
+_PATIENCE = 10.0
+
+
+def _end_descendants(server: int) -> None:
+    if os.getpid() != server:
+        return  # a child that ends in good order
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        descendants = psutil.Process().children(recursive=True)
+        if not descendants:
+            return
+        for process in descendants:
+            with suppress(psutil.Error):
+                process.kill()
+        time.sleep(0.005)
+
+
+kernel.adopt_orphans()
+# It ends when nobody can ask it for children any more, not by what is sent to the driver's group.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# An orphan that it has adopted and buried is "unexpected" to the standard library.
+warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
+atexit.register(_end_descendants, os.getpid())
