@@ -134,7 +134,11 @@ def run(
     jobs: Annotated[
         str | None,
         _option(
-            "--jobs", "-j", panel=_SPEND, metavar="N", help="Trials at a time; else one per core."
+            "--jobs",
+            "-j",
+            panel=_SPEND,
+            metavar="N",
+            help="Trials at a time; else one per core, or as many as the GPUs take.",
         ),
     ] = None,
     threads: Annotated[
@@ -162,7 +166,7 @@ def run(
             "--gpus-per-trial",
             panel=_SPEND,
             metavar="X",
-            help="GPUs for each trial: 0.5 puts two on one; else 1.",
+            help="GPUs for each trial, on cuda only: 0.5 puts two on one; else 1.",
         ),
     ] = None,
     checkpoint_every: Annotated[
@@ -246,7 +250,8 @@ def run(
 ) -> None:
     """Run algorithms on tasks, and keep a record of every trial.
 
-    What is finished already is not run again: the same command goes on where it was stopped.
+    What is finished already is not run again, unless that is asked for: the same command goes on
+    where it was stopped. Several at once on one directory divide the trials among themselves.
     """
     from irlbench.cli.config import read_config
 

@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from irlbench.cli.options import Quiet, Verbose
-from irlbench.cli.output import complain, count, first_line, heading, hint, say, shown_path, table
+from irlbench.cli.output import (
+    VERBOSITY,
+    complain,
+    count,
+    first_line,
+    heading,
+    hint,
+    say,
+    shown_path,
+    table,
+)
 from irlbench.errors import DataError
 
 if TYPE_CHECKING:
     from irlbench.running.record import Record
+
+_TRIAL_HEADER = ("trial", "task", "algorithm", "seed", "status", "given")
 
 
 def status(
@@ -23,7 +35,10 @@ def status(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show how many trials are done and failed, and why they failed."""
+    """Show how many trials are done and failed, and why they failed; with -v each with its id.
+
+    Every file of every record is checked.
+    """
     from irlbench.running.store import Store
 
     store = Store(folder)
@@ -45,7 +60,7 @@ def status(
     say(f"{where}: {', '.join(told)}")
     if records:
         say()
-        _show_cells(records)
+        (_show_trials if VERBOSITY.verbose else _show_cells)(records)
     for record in failed:
         _show_failure(record, where)
     for trial, reason in damaged:
@@ -71,6 +86,17 @@ def _show_cells(records: list[Record]) -> None:
         rows.append([*key[:2], str(len(here) - failed), str(failed), f"{seconds:.0f}", key[2]])
     header = ("task", "algorithm", "done", "failed", "seconds", "given")
     table(rows, header, right=(2, 3, 4))
+
+
+def _show_trials(records: list[Record]) -> None:
+    from irlbench.running.trial import in_words
+
+    rows = []
+    for record in records:
+        spec, status = record.spec, record.status
+        names = (record.trial[:12], str(spec["task"]), str(spec["algorithm"]), str(spec["seed"]))
+        rows.append([*names, status, in_words(spec)])
+    table(sorted(rows, key=lambda row: row[1:]), _TRIAL_HEADER, right=(3,))
 
 
 def _show_failure(record: Record, where: str) -> None:

@@ -216,7 +216,7 @@ def dry_run(target: str | Sequence[str], **choices: Any) -> Plan:
     }
     request = asked.check(target, **{**usual, **choices})
     store = Store(request.out)
-    if store.out.exists():
+    if store.out.is_dir() and any(store.out.iterdir()):
         store.open_for_reading()
     with interruptible():
         specs, _ = _planned(request)
@@ -254,8 +254,8 @@ def _todo(
         if len(named) != 1:
             raise UsageError(
                 f"--rerun {prefix}: {len(named) or 'none'} of the {len(specs)} trials of this run "
-                f"{'begin' if len(named) > 1 else 'begins'} so; records in {request.out}/trials "
-                "are named by their trials"
+                f"{'begin' if len(named) > 1 else 'begins'} so; `irlbench status -v "
+                f"{request.out}` lists ids"
             )
     for spec in specs:
         there = found.get(spec.id)

@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from irlbench.algorithm import Run, Sink
 from irlbench.errors import DataError, IrlbenchError, UsageError

@@ -13,6 +13,7 @@ from irlbench.errors import UsageError
 
 #: Of the memory that there is, one trial may take so much unless it is told otherwise.
 _MEMORY_SHARE = 0.9
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class Limits:
         seconds: Wall-clock time, or None for no limit.
         memory: Bytes that its processes, and what they start, take together.
         log: Bytes that it prints.
+        values: Scalars that it logs; no more can be read back.
     """
 
     seconds: float | None = None
     memory: int = 2**63 - 1
     log: int = 100 * 2**20
+    values: int = 5_000_000
 
 
 def machine_memory() -> int:
@@ -35,7 +38,7 @@ def machine_memory() -> int:
     found = [int(psutil.virtual_memory().total)]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
-            found.append(int((Path("/sys/fs/cgroup") / name).read_text()))
+            found.append(int((CONTROL_GROUPS / name).read_text()))
         except (OSError, ValueError):  # no such group, or "max"
             continue
     return min(found)

@@ -64,6 +64,21 @@ def test_the_same_command_again_runs_nothing(finished):
     ]
 
 
+def test_status_lists_every_trial_on_request(finished, capsys, monkeypatch):
+    folder, _, _ = finished
+    monkeypatch.chdir(folder)
+    assert main(["status", "out", "-v"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for record in Store(Path("out")).records():
+        (line,) = [line for line in lines if line.split()[:1] == [record.trial[:12]]]
+        assert line.split()[1:5] == [
+            "gridworld/toy-v0",
+            record.spec["algorithm"],
+            str(record.spec["seed"]),
+            record.status,
+        ]
+
+
 def test_status(finished, capsys, monkeypatch):
     folder, _, _ = finished
     monkeypatch.chdir(folder)

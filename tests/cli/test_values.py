@@ -136,3 +136,31 @@ def test_single_numbers():
     assert values.device("cuda") == "cuda"
     with pytest.raises(UnknownNameError, match="did you mean 'cpu'"):
         values.device("gpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [
+        ("8GB", 8 * 10**9),
+        ("500MiB", 500 * 2**20),
+        ("1.5 gib", 3 * 2**29),
+        ("2k", 2000),
+        ("4096", 4096),
+        ("1TB", 10**12),
+        (None, None),
+    ],
+)
+def test_sizes(text, bytes_):
+    assert values.size(text, "--memory") == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "8 GBs", "1e9", "0", "nan", "8GB4"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(UsageError, match="takes a size such as 8GB or 500MiB"):
+        values.size(text, "--memory")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "inf", "nan"])
+def test_what_is_no_positive_number_is_refused(text):
+    with pytest.raises(UsageError, match="takes a positive number, got"):
+        values.number(text, "--gpus-per-trial")
