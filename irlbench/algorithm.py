@@ -7,6 +7,7 @@ into a policy; inverse methods call one inside.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from irlbench.errors import BudgetExceeded, DataError, UnknownNameError, UsageEr
 from irlbench.policy import Policy
 from irlbench.problem import RESOURCES, Budget, Problem, StepMeter
 from irlbench.reward import RewardFunction
+from irlbench.serialisation import canonical_json, sha256_arrays
 
 WORLDS = ("gridworld", "control", "text")
 
@@ -108,7 +110,9 @@ class Sink:
 
 #: Names that begin so are a checkpoint's own; `_SPENT`: gradient steps, steps and seconds.
 _OWN = "irlbench."
-_SPENT = "irlbench.spent"
+#: A checkpoint is not due sooner than so many times what the last one took to write.
+_LEAST_SHARE = 20
+_SPENT, _DIGEST = "irlbench.spent", "irlbench.digest"
 
 
 class Run:
@@ -143,7 +147,7 @@ class Run:
         self._sink, self._folder = sink or Sink(), folder
         self._meter = meter or StepMeter()
         self._began = self._last_checkpoint = time.monotonic()
-        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_seconds, self._checkpoint_took = checkpoint_seconds, 0.0
 
     def generator(self, name: str) -> np.random.Generator:
         """A NumPy generator for one named use; equal seeds and names draw equal numbers."""
@@ -198,10 +202,14 @@ class Run:
     def checkpoint_due(self) -> bool:
         """Whether it is time for a checkpoint; never where none is kept.
 
-        It depends on the clock, so writing one must not change what is learnt.
+        It depends on the clock, so writing one must not change what is learnt. Writing takes a
+        twentieth of the time at most, unless one is due always (`checkpoint_seconds` 0).
         """
         since = time.monotonic() - self._last_checkpoint
-        return self._folder is not None and since >= self._checkpoint_seconds
+        wanted = self._checkpoint_seconds
+        if wanted > 0:
+            wanted = max(wanted, _LEAST_SHARE * self._checkpoint_took)
+        return self._folder is not None and since >= wanted
 
     def checkpoint(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Keeps arrays from which `fit` can go on after a kill, in place of the last ones.
@@ -212,14 +220,17 @@ class Run:
         Args:
             state: Everything that the rest of the fit depends on, states of generators included.
         """
+        began = time.monotonic()
         if self._folder is not None:
             from irlbench.serialisation import save_arrays
 
             # In the same file as the state: a kill cannot part them.
             own = {_SPENT: np.array([self.gradient_steps, self._meter.used, self.seconds])}
             own |= {f"{_OWN}{name}": array for name, array in self._sink.kept().items()}
+            own[_DIGEST] = sha256_arrays({**state, **own})
             save_arrays(self._folder, "checkpoint", "checkpoint", {**state, **own}, {})
         self._last_checkpoint = time.monotonic()
+        self._checkpoint_took = self._last_checkpoint - began
 
     @property
     def restored(self) -> dict[str, NDArray[Any]] | None:
@@ -233,8 +244,11 @@ class Run:
             return None
         try:
             _, arrays, _ = load_arrays(self._folder, "checkpoint", ["checkpoint"])
+            if not np.array_equal(arrays.pop(_DIGEST), sha256_arrays(arrays)):
+                raise ValueError("it was changed after it was written")
             gradient_steps, steps, seconds = arrays.pop(_SPENT).tolist()
-        except (DataError, KeyError, ValueError):
+        except (DataError, KeyError, ValueError) as error:
+            sys.stdout.write(f"irlbench: begins anew; the checkpoint is damaged: {error}\n")
             return None
         own = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_OWN)}
         kept = {name.removeprefix(_OWN): array for name, array in own.items()}
@@ -293,24 +307,34 @@ class Configurable:
 def _convert(owner: str, declared: dataclasses.Field[Any], value: Any) -> Any:
     import ast
 
-    default = declared.default
+    default: Any = declared.default
     wanted = type(default)
     if isinstance(value, str) and wanted is not str:
         try:
             value = ast.literal_eval({"true": "True", "false": "False"}.get(value, value))
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             pass
+    field = f"{owner}.{declared.name}"
     if wanted is float and type(value) is int:
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise UsageError(f"{field} is too large for a float") from None
     if wanted is tuple and isinstance(value, list):
         value = tuple(value)
     if default is not None and not (value is None and "None" in str(declared.type)):
         if type(value) is not wanted:
-            raise UsageError(
-                f"{owner}.{declared.name} must be of type {wanted.__name__}, got {value!r}"
-            )
+            raise UsageError(f"{field} must be of type {wanted.__name__}, got {value!r}")
+        held = {type(item) for item in default} if isinstance(default, tuple) else set()
+        if held and {type(item) for item in value} - held:
+            kinds = " or ".join(sorted(kind.__name__ for kind in held))
+            raise UsageError(f"{field} must hold items of type {kinds}, got {value!r}")
     if isinstance(value, float) and not np.isfinite(value):
-        raise UsageError(f"{owner}.{declared.name} must be finite, got {value!r}")
+        raise UsageError(f"{field} must be finite, got {value!r}")
+    try:
+        canonical_json(value).encode()
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{field} cannot be kept in a record: {error}") from None
     return value
 
 

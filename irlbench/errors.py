@@ -15,7 +15,17 @@ class UsageError(IrlbenchError):
 
 
 class StorageError(IrlbenchError):
-    """A disk that is full or cannot be written; what is finished is kept."""
+    """A disk that is full or cannot be written; what is finished is kept.
+
+    Args:
+        message: What could not be written where, and why.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"{message}; every finished trial is kept: make room, or make it writable, and the same "
+            "command goes on"
+        )
 
 
 class UnknownNameError(UsageError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from irlbench.errors import UsageError
+
+_PART = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def home() -> Path:
@@ -35,6 +38,25 @@ def home() -> Path:
     return folder.resolve()
 
 
+def below(folder: Path, id: str) -> Path:
+    """The folder of an id below another folder: its parts are folders within each other.
+
+    Args:
+        folder: Where ids have their folders.
+        id: Parts of letters, digits, '.', '_' and '-', with slashes between them.
+
+    Raises:
+        UsageError: If a part could lead anywhere else.
+    """
+    parts = id.split("/")
+    if not all(map(_PART.fullmatch, parts)):
+        raise UsageError(
+            f"{id!r} can have no folder: its parts must be of letters, digits, '.', '_' and '-', "
+            "and begin with a letter or digit"
+        )
+    return folder.joinpath(*parts)
+
+
 @contextmanager
 def locked(folder: Path, name: str) -> Iterator[None]:
     """Holds a lock of the cache folder, freed by the kernel if the holder dies.
@@ -45,6 +67,7 @@ def locked(folder: Path, name: str) -> Iterator[None]:
     """
     from filelock import FileLock
 
+    name = "--".join(below(Path(), name).parts)
     (folder / "locks").mkdir(exist_ok=True)
-    with FileLock(folder / "locks" / f"{name.replace('/', '--')}.lock"):
+    with FileLock(folder / "locks" / f"{name}.lock"):
         yield

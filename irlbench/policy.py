@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from irlbench.data.demonstrations import Episode, TokenEpisode
 from irlbench.errors import DataError
 from irlbench.randomness import RowGenerator
-from irlbench.serialisation import load_arrays, load_named_class, save_arrays
+from irlbench.serialisation import load_arrays, load_named_class, require_finite, save_arrays
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -135,10 +135,11 @@ def load_policy(folder: Path, name: str = "policy") -> Policy:
     """Loads what `save_policy` wrote. Runs no code from the files.
 
     Raises:
-        DataError: If a file is missing, damaged, or of an unknown kind.
+        DataError: If a file is missing, damaged, of an unknown kind, or holds NaN.
     """
     kind, arrays, settings = load_arrays(folder, name, KINDS)
     cls: type[Policy] = load_named_class(KINDS[kind])
+    require_finite(arrays, f"{name}.safetensors")
     try:
         return cls.from_saved(arrays, settings)
     except (KeyError, TypeError, ValueError, IndexError) as error:

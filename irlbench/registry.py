@@ -22,7 +22,7 @@ from irlbench.errors import UnknownNameError, UnsupportedPairError, UsageError
 from irlbench.task import Task
 
 Group = Literal["tasks", "algorithms", "solvers", "suites"]
-_ID = re.compile(r"^[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
 _VERSION = re.compile(r"^(?P<stem>.+)-v(?P<version>\d+)$")
 
 
@@ -56,6 +56,12 @@ class Registry:
         if name not in found:
             raise UnknownNameError(group[:-1], name, found)
         if isinstance(found[name], EntryPoint):
+            if not _NAME.fullmatch(name):
+                raise UsageError(
+                    f"{found[name].dist.name if found[name].dist else 'a package'} registers "
+                    f"{group[:-1]} {name!r}: names are <name> or <package>/<name> of small "
+                    "letters, digits, '-', '_' and '.'"
+                )
             found[name] = found[name].load()
         return found[name]
 
@@ -75,11 +81,13 @@ class Registry:
     def algorithm(self, name: str) -> type[Algorithm]:
         """An algorithm's class by id."""
         algorithm: type[Algorithm] = self.get("algorithms", name)
+        _require_version(algorithm)
         return algorithm
 
     def solver(self, name: str) -> type[Solver]:
         """A solver's class by id."""
         solver: type[Solver] = self.get("solvers", name)
+        _require_version(solver)
         return solver
 
     def load_plugin(self, path: Path) -> str:
@@ -117,7 +125,7 @@ class Registry:
         if not found:
             raise UsageError(f"--plugin {named} defines no Algorithm, Solver or Task with an id")
         for _, key, _ in found:
-            if not _ID.match(key):
+            if not _NAME.fullmatch(key) or "/" not in key:
                 raise UsageError(
                     f"--plugin {named}: id {key!r} is not of the form <package>/<name> "
                     "(small letters, digits, '-', '_', '.')"
@@ -153,6 +161,12 @@ def _registrable(module: Any) -> Iterator[tuple[Group, str, Any]]:
                 yield "algorithms", value.id, value
             elif issubclass(value, Solver) and hasattr(value, "id"):
                 yield "solvers", value.id, value
+
+
+def _require_version(thing: type[Algorithm] | type[Solver]) -> None:
+    """Records keep the version, and refuse any other kind of it."""
+    if type(thing.version) is not int or not 0 <= thing.version < 2**63:
+        raise UsageError(f"the version of {thing.id} must be a whole number, got {thing.version!r}")
 
 
 @cache

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irlbench.errors import DataError
-from irlbench.serialisation import load_arrays, load_named_class, save_arrays
+from irlbench.serialisation import load_arrays, load_named_class, require_finite, save_arrays
 
 RewardKind = Literal["state", "state-action", "transition", "trajectory"]
 
@@ -83,6 +84,26 @@ class RewardFunction(ABC):
         return all(bool(np.isfinite(a).all()) for a in self.arrays().values())
 
 
+def saved_settings(settings: Mapping[str, Any]) -> tuple[RewardKind, float, float | None]:
+    """Kind, discount and temperature, as `RewardFunction.settings` gave them.
+
+    Raises:
+        KeyError: If one is missing.
+        ValueError: If one cannot be that of a reward.
+    """
+    kind, discount = settings["kind"], settings["discount"]
+    temperature = settings["temperature"]
+    if kind not in get_args(RewardKind):
+        raise ValueError(f"unknown kind {kind!r}")
+    if type(discount) not in (int, float) or not 0 <= discount <= 1:
+        raise ValueError(f"discount must lie in [0, 1], got {discount!r}")
+    if temperature is not None and (
+        type(temperature) not in (int, float) or not 0 <= temperature <= sys.float_info.max
+    ):
+        raise ValueError(f"temperature must be a number from 0 on, got {temperature!r}")
+    return kind, float(discount), None if temperature is None else float(temperature)
+
+
 def save_reward(reward: RewardFunction, folder: Path, name: str = "reward") -> None:
     """Writes `<name>.safetensors` and `<name>.json` into a folder.
 
@@ -98,10 +119,11 @@ def load_reward(folder: Path, name: str = "reward") -> RewardFunction:
     """Loads what `save_reward` wrote. Runs no code from the files.
 
     Raises:
-        DataError: If a file is missing, damaged, or of an unknown form.
+        DataError: If a file is missing, damaged, of an unknown form, or holds NaN.
     """
     form, arrays, settings = load_arrays(folder, name, FORMS)
     cls: type[RewardFunction] = load_named_class(FORMS[form])
+    require_finite(arrays, f"{name}.safetensors")
     try:
         return cls.from_saved(arrays, settings)
     except (KeyError, TypeError, ValueError, IndexError) as error:

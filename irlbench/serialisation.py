@@ -6,10 +6,13 @@ import hashlib
 import importlib
 import json
 import os
+import reprlib
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +44,7 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def open_plain(path: Path, *, links: bool = True) -> BinaryIO:
+def open_plain(path: Path, *, links: bool = True) -> BufferedReader:
     """Opens a file for reading, if it is a file of bytes: nothing that could make a reader wait.
 
     Args:
@@ -100,8 +103,20 @@ def sha256_file(path: Path, *, links: bool = True) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_arrays(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """SHA-256 over arrays as `save_arrays` writes them, uint8 `[32]`: one more array for the file."""
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        kept = np.ascontiguousarray(array)
+        found.update(f"{name} {kept.dtype} {kept.shape} ".encode())
+        found.update(kept.tobytes())
+    return np.frombuffer(found.digest(), dtype=np.uint8)
+
+
 def read_json(path: Path, *, links: bool = True) -> Any:
-    """Reads a JSON file: no name twice in one object, no NaN, nothing nested without end.
+    """Reads a JSON file: no name twice in one object, nothing nested without end.
+
+    Infinities are read as Python writes them (configurations of language models hold some).
 
     Args:
         path: The file.
@@ -116,12 +131,12 @@ def read_json(path: Path, *, links: bool = True) -> Any:
             if size > _MAX_JSON_BYTES:
                 raise DataError("larger than 16 MiB", file=path.name)
             content = stream.read(size)
-        value = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+        value = json.loads(content.decode(), object_pairs_hook=_object)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path.name) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"is no JSON: {error}", file=path.name) from error
-    if content.count(b"[") + content.count(b"{") > _MOST_LEVELS and _nested(value, _MOST_LEVELS):
+    if content.count(b"[") + content.count(b"{") > _MOST_LEVELS and nested(value, _MOST_LEVELS):
         raise DataError(f"is nested deeper than {_MOST_LEVELS} levels", file=path.name)
     return value
 
@@ -133,11 +148,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _nested(value: Any, levels: int) -> bool:
+def nested(value: Any, levels: int) -> bool:
     """Whether lists and dictionaries stand within each other deeper than so many levels."""
     level = [value] if type(value) in (dict, list) else []
     for _ in range(levels):
@@ -158,11 +169,18 @@ def write_text_atomic(path: Path, text: str) -> None:
 def write_atomic(path: Path, content: bytes) -> None:
     """Writes a file beside its place, then renames it there: whole or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(path)
+    # A directory from elsewhere may hold a link of that name, to make us write at its end.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:
+        try:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+            beside.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink()  # it may be what fills the disk
+            raise
 
 
 def save_arrays(
@@ -175,7 +193,7 @@ def save_arrays(
     """Writes `<name>.safetensors` and `<name>.json`; each file whole or not at all."""
     from safetensors.numpy import save
 
-    content = save({key: np.ascontiguousarray(a) for key, a in arrays.items()})
+    content = save({key: np.asarray(a, order="C") for key, a in arrays.items()})
     write_atomic(folder / f"{name}.safetensors", content)
     described = {"format": FORMAT, "kind": kind, "settings": dict(settings)}
     write_text_atomic(folder / f"{name}.json", json.dumps(described, indent=1, sort_keys=True))
@@ -200,35 +218,85 @@ def load_arrays(
     described = read_json(folder / f"{name}.json")
     if not isinstance(described, dict) or not isinstance(described.get("settings"), dict):
         raise DataError("holds no settings", file=f"{name}.json")
-    if described.get("format") != FORMAT:
+    found, kind = described.get("format"), described.get("kind")
+    if type(found) is not int or found != FORMAT:
         raise DataError(
-            f"format {described.get('format')!r}; this version reads format {FORMAT}",
+            f"format {reprlib.repr(found)}; this version reads format {FORMAT}",
             file=f"{name}.json",
         )
-    kind = described.get("kind")
     if kind not in tuple(kinds):
-        raise DataError(f"unknown kind {kind!r}; known: {sorted(kinds)}", file=f"{name}.json")
+        raise DataError(
+            f"unknown kind {reprlib.repr(kind)}; known: {sorted(kinds)}", file=f"{name}.json"
+        )
     return str(kind), read_safetensors(folder / f"{name}.safetensors"), described["settings"]
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads a safetensors file into NumPy arrays.
+    """Reads a safetensors file into NumPy arrays, in memory of the order of the file's size.
 
     Raises:
-        DataError: If it is missing, or is something else (a pickle, say).
+        DataError: If it is missing, is something else (a pickle, say), or holds numbers that
+            NumPy does not know (8-bit and brain floats).
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
+        with open_plain(path):  # a pipe would be waited for
+            pass
         return dict(load_file(path))
     except OSError as error:
-        raise DataError(f"cannot be read: {error}", file=path.name) from error
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=path.name) from error
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"is no safetensors file ({error}); other formats, pickles above all, are refused",
             file=path.name,
         ) from error
+
+
+def require_arrays(
+    arrays: Mapping[str, NDArray[Any]], forms: Mapping[str, tuple[type[np.generic], int]]
+) -> None:
+    """Refuses arrays that are not exactly these. Empty ones are refused too.
+
+    Args:
+        arrays: As read.
+        forms: Name to type and number of axes.
+
+    Raises:
+        ValueError: With the name of the first that differs.
+    """
+    require_names(arrays, forms)
+    for name, (dtype, axes) in forms.items():
+        array = arrays[name]
+        if array.dtype != dtype or array.ndim != axes or not array.size:
+            raise ValueError(
+                f"{name} is {array.dtype} {list(array.shape)}; wanted are {axes} axes of "
+                f"{np.dtype(dtype)}, none of length 0"
+            )
+
+
+def require_names(arrays: Iterable[str], wanted: Iterable[str]) -> None:
+    """Refuses arrays of other names.
+
+    Raises:
+        ValueError: With the names that are missing or not known.
+    """
+    found, known = set(arrays), set(wanted)
+    if found != known:
+        odd = ", ".join(reprlib.repr(name) for name in sorted(found ^ known)[:3])
+        raise ValueError(f"arrays are missing or unknown: {odd}")
+
+
+def require_finite(arrays: Mapping[str, NDArray[Any]], file: str) -> None:
+    """Refuses arrays that hold NaN or an infinity.
+
+    Raises:
+        DataError: With the name of the first.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise DataError("holds NaN or an infinity", file=file, field=name)
 
 
 def load_named_class(place: str) -> Any:

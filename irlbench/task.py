@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +13,15 @@ from typing import Any, Literal
 
 import gymnasium
 
-from irlbench.errors import UsageError
+from irlbench.errors import DataError, UsageError
 from irlbench.policy import Policy
 from irlbench.problem import Budget, OpenProblem, Problem
 from irlbench.reward import RewardFunction
-from irlbench.serialisation import sha256_json
+from irlbench.serialisation import read_json, sha256_json
 
 Split = Literal["validation", "test"]
+
+_ID = re.compile("[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class TaskInfo:
         preload: Modules that its trials need, imported once per run before any trial starts.
         needs_data: What `--data` must name, or None where nothing has to be downloaded.
         note: Shown in lists (content notes, weak experts).
+        transfer: Id of a task of the same states, actions and reward, and other dynamics: a
+            learnt reward is tried there.
     """
 
     id: str
@@ -79,6 +85,14 @@ class TaskInfo:
     preload: tuple[str, ...] = ()
     needs_data: str | None = None
     note: str | None = None
+    transfer: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):  # folders are named after it
+            raise ValueError(
+                f"task id {self.id!r} is not of the form <world>/<name>-v<N> "
+                "(small letters, digits, '-', '_', '.')"
+            )
 
     @property
     def world(self) -> str:
@@ -284,3 +298,36 @@ class Task(ABC):
     def true_reward(self) -> RewardFunction | None:
         """The true reward as a function, or None where only the environment can compute it."""
         return None
+
+
+def read_references(path: Path, *parts: str) -> dict[str, Any]:
+    """Reads what ships with a task: the frozen scores of its references.
+
+    Args:
+        path: `references.json`.
+        parts: Names of the other objects that it must hold.
+
+    Returns:
+        Its content: "references", reference name to scores, and the parts.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+    found = read_json(path)
+    references = found.get("references") if isinstance(found, dict) else None
+    whole = isinstance(references, dict) and all(map(is_scores, references.values()))
+    if not whole or not all(isinstance(found.get(part), dict) for part in parts):
+        wanted = "".join(f" and an object {part!r}" for part in parts)
+        raise DataError(
+            f"holds no references with finite scores{wanted}: restore the file that ships",
+            file=f"{path.parent.name}/{path.name}",
+        )
+    content: dict[str, Any] = found
+    return content
+
+
+def is_scores(value: Any) -> bool:
+    """Whether a value read from JSON maps names to finite numbers."""
+    return isinstance(value, dict) and all(
+        type(score) in (int, float) and abs(score) <= sys.float_info.max for score in value.values()
+    )

@@ -10,7 +10,7 @@ from irlbench.errors import DataError, UsageError
 from irlbench.policy import Policy, load_policy
 from irlbench.problem import OpenProblem, Problem, StepMeter
 from irlbench.randomness import EVALUATION_SEEDS
-from irlbench.serialisation import read_json, sha256_file
+from irlbench.serialisation import sha256_file
 from irlbench.task import (
     Evaluation,
     Evaluator,
@@ -20,6 +20,7 @@ from irlbench.task import (
     Task,
     TaskInfo,
     TaskOptions,
+    read_references,
 )
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ def shipped(name: str) -> dict[str, Any]:
     path = ASSETS / name / "references.json"
     if not path.exists():
         return {"references": {}, "expert": {"sha256": None}}
-    found: dict[str, Any] = read_json(path)
-    return found
+    return read_references(path, "expert")
 
 
 class ControlTask(Task):

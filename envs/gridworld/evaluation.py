@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from irlbench.dynamics import TabularDynamics
-from irlbench.envs.gridworld.environment import GridworldVectorEnv
-from irlbench.envs.gridworld.model import GridworldModel
+from irlbench.envs.gridworld.emission import NOISE_STREAM, Emission
+from irlbench.envs.gridworld.rollouts import roll_out
+from irlbench.envs.gridworld.tabular_model import TabularModel
 from irlbench.policies.table import TablePolicy, TimeDependentTablePolicy
 from irlbench.policy import KINDS, Policy
-from irlbench.randomness import RowGenerator
+from irlbench.randomness import row_keys
+from irlbench.tabular.dynamics import TabularDynamics
+from irlbench.tabular.evaluation import optimal_return
+from irlbench.tabular.occupancy import state_distributions
+from irlbench.tabular.rewards import expected_reward
 from irlbench.task import Evaluation, Evaluator, Split
 
 
-@dataclass(frozen=True, eq=False)
-class Rollout:
-    """Episodes of one length, batched.
-
-    Attributes:
-        observations: int64 `[episodes, horizon + 1]`.
-        actions: int64 `[episodes, horizon]`.
-        rewards: float64 `[episodes, horizon]`.
-    """
-
-    observations: NDArray[np.int64]
-    actions: NDArray[np.int64]
-    rewards: NDArray[np.float64]
-
-
-def roll_out(
-    model: GridworldModel, policy: Policy, seeds: NDArray[np.int64], horizon: int
-) -> Rollout:
-    """Runs one episode per seed.
-
-    Args:
-        model: The gridworld.
-        policy: Who acts; it samples.
-        seeds: Of the environment, and on a stream of their own of the policy, `[episodes]`.
-        horizon: Steps per episode.
-    """
-    environment = GridworldVectorEnv(len(seeds), "\n".join(model.layout), model.slip)
-    generator = RowGenerator(seeds, stream=1)
-    observations = np.empty((len(seeds), horizon + 1), dtype=np.int64)
-    actions = np.empty((len(seeds), horizon), dtype=np.int64)
-    rewards = np.empty((len(seeds), horizon))
-    observations[:, 0], _ = environment.reset(seed=seeds.tolist())
-    state = None
-    for step in range(horizon):
-        chosen, state = policy.act(observations[:, step], state, generator=generator)
-        actions[:, step] = chosen
-        observations[:, step + 1], rewards[:, step], *_ = environment.step(chosen)
-    return Rollout(observations, actions, rewards)
-
-
 def action_probabilities(
-    policy: Policy, states: int, actions: int, horizon: int
+    policy: Policy,
+    states: int,
+    actions: int,
+    horizon: int,
+    observations: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float64] | None:
     """pi_t(a|s) of a policy whose distribution is known.
 
@@ -67,6 +32,8 @@ def action_probabilities(
         states: Number of states S.
         actions: Number of actions A.
         horizon: Steps H.
+        observations: Some of each state, `[n, S, ...]`, that the policy is averaged over; None
+            where a state is seen as its index. A table is one over states either way.
 
     Returns:
         float64 `[H, S, A]`; for a stationary policy a view that repeats one table. None if the
@@ -86,12 +53,13 @@ def action_probabilities(
         table = policy.probabilities
         _require_shape(table, states, actions)
     else:
-        observations = np.repeat(np.arange(states), actions)
+        seen = np.arange(states)[None] if observations is None else observations
+        repeated = seen.reshape(-1, *seen.shape[2:]).repeat(actions, axis=0)
         try:
-            flat = policy.log_prob(observations, np.tile(np.arange(actions), states))
+            flat = policy.log_prob(repeated, np.tile(np.arange(actions), len(seen) * states))
         except NotImplementedError:
             return None
-        table = np.exp(flat).reshape(states, actions)
+        table = np.exp(flat).reshape(len(seen), states, actions).mean(axis=0)
         _require_shape(table, states, actions)
     return np.broadcast_to(table, (horizon, *table.shape))
 
@@ -109,73 +77,59 @@ def _require_shape(table: NDArray[np.float64], states: int, actions: int) -> Non
         )
 
 
-def state_distributions(
-    dynamics: TabularDynamics, probabilities: NDArray[np.float64]
-) -> Iterator[NDArray[np.float64]]:
-    """The distribution of the state at each step, from the initial one on.
+def observations_of(emission: Emission, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
+    """One observation of each state per seed, float32 `[seeds, states, D]`.
 
     Args:
-        dynamics: S states, A actions.
-        probabilities: pi_t(a|s), `[H, S, A]`.
-
-    Yields:
-        H times the probability of being in each state, the episode not over, float64 `[S]`.
+        emission: How states are seen.
+        seeds: Of the noise, `[seeds]`.
     """
-    alive = np.where(dynamics.terminal, 0.0, 1.0)
-    distribution = dynamics.initial * alive
-    for table in probabilities:
-        yield distribution
-        flow = (distribution[:, None] * table)[:, :, None] * dynamics.probabilities
-        distribution = alive * np.bincount(
-            dynamics.successors.ravel(), weights=flow.ravel(), minlength=dynamics.states
-        )
-
-
-def optimal_return(dynamics: TabularDynamics, rewards: NDArray[np.float64]) -> float:
-    """The largest expected discounted return over the horizon, by backward induction.
-
-    Args:
-        dynamics: With horizon and discount.
-        rewards: Of each state, paid at every step taken from it, `[states]`.
-    """
-    values = np.zeros(dynamics.states)
-    for _ in range(dynamics.horizon):
-        values = rewards + dynamics.discount * dynamics.expect(values).max(axis=1)
-    return float(dynamics.initial @ np.where(dynamics.terminal, 0.0, values))
+    states = len(emission.codes)
+    every = np.tile(np.arange(states), len(seeds))
+    keys = row_keys(seeds, NOISE_STREAM).repeat(states)
+    return emission.observe(every, keys, every).reshape(len(seeds), states, -1)
 
 
 class GridworldEvaluator(Evaluator):
     """Exact scores of policies whose distribution is known; sampled ones of all others.
 
     Args:
-        model: The gridworld, with its reward.
+        model: The world, with its reward.
         dynamics: Its dynamics, with horizon and discount.
         expert: The demonstrator, which `kl_to_expert` refers to; None leaves that score out.
-        seeds: For each split the seeds of the episodes that are run where a policy has to be.
+        seeds: For each split the seeds of the episodes that are run where a policy has to be; and
+            where states are seen through an emission, of the observations that it is averaged over,
+            one of each state per seed.
     """
 
     def __init__(
         self,
-        model: GridworldModel,
+        model: TabularModel,
         dynamics: TabularDynamics,
         expert: TablePolicy | None,
         seeds: dict[Split, NDArray[np.int64]],
     ) -> None:
         self._model, self._dynamics, self._expert, self._seeds = model, dynamics, expert, seeds
         self._discounts = dynamics.discount ** np.arange(dynamics.horizon)
-        self._optimal = optimal_return(dynamics, model.rewards)
+        self._rewards = expected_reward(dynamics, model.rewards)
+        self._optimal = optimal_return(dynamics, self._rewards, finite_horizon=True)
 
     def evaluate(self, policy: Policy, split: Split) -> Evaluation:
-        """See `Evaluator.evaluate`. Exact scores do not depend on the split."""
-        dynamics = self._dynamics
-        known = action_probabilities(policy, dynamics.states, dynamics.actions, dynamics.horizon)
-        if known is None:
-            return self._sampled(policy, self._seeds[split])
-        return self._exact(known)
+        """See `Evaluator.evaluate`. Scores of policies over states do not depend on the split."""
+        dynamics, emission = self._dynamics, self._model.emission
+        known = action_probabilities(
+            policy,
+            dynamics.states,
+            dynamics.actions,
+            dynamics.horizon,
+            None if emission is None else observations_of(emission, self._seeds[split]),
+        )
+        return self._sampled(policy, self._seeds[split]) if known is None else self._exact(known)
 
     def _exact(self, probabilities: NDArray[np.float64]) -> Evaluation:
-        occupancy = np.array(list(state_distributions(self._dynamics, probabilities)))
-        per_step = occupancy @ self._model.rewards
+        distributions = state_distributions(self._dynamics, probabilities, ordered=True)
+        occupancy = np.array(list(distributions))
+        per_step = self._earned(occupancy, probabilities)
         scores = {
             "return": float(per_step.sum()),
             "length": float(occupancy.sum()),
@@ -189,10 +143,19 @@ class GridworldEvaluator(Evaluator):
             scores["kl_to_expert"] = float((occupancy * divergence).sum() / occupancy.sum())
         return Evaluation(scores)
 
+    def _earned(
+        self, occupancy: NDArray[np.float64], probabilities: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Expected reward of each step, `[horizon]`."""
+        if self._model.rewards.ndim == 1:
+            return occupancy @ self._model.rewards
+        chosen = (probabilities * self._rewards).sum(axis=2)
+        return (occupancy * chosen).sum(axis=1)
+
     def _sampled(self, policy: Policy, seeds: NDArray[np.int64]) -> Evaluation:
-        rewards = roll_out(self._model, policy, seeds, self._dynamics.horizon).rewards
+        rollout = roll_out(self._model, policy, seeds, self._dynamics.horizon)
+        rewards, lengths = rollout.rewards, rollout.lengths.astype(np.float64)
         returns = rewards.sum(axis=1)
-        lengths = np.full(len(seeds), float(rewards.shape[1]))
         return Evaluation(
             {
                 "return": float(returns.mean()),

@@ -1,4 +1,4 @@
-"""Maps as text: `#` is a wall, `.` a free cell, `G` a free cell that is the goal."""
+"""Maps as text; `gridworld_model` says what the letters mean."""
 
 from __future__ import annotations
 
@@ -19,3 +19,33 @@ FOUR_ROOMS = """\
 #...........#
 #.....#.....#
 #############"""
+
+#: The same cells; in wind that always blows, the hallway at the top is a one-way door to the left,
+#: and who starts in the upper left room has to go round below.
+FOUR_ROOMS_ONE_WAY = """\
+#############
+#.....#.....#
+#.....#.....#
+#.....<.....#
+#.....#.....#
+#.....#.....#
+##.####.....#
+#.....###G###
+#.....#.....#
+#.....#.....#
+#...........#
+#.....#.....#
+#############"""
+
+#: The cliff of Sutton and Barto (2018, example 6.6), with wind that blows away from it: the short
+#: way along the edge is safe.
+WINDY_CLIFF = """\
+.^^^^^^^^^^.
+.^^^^^^^^^^.
+.^^^^^^^^^^.
+.^^^^^^^^^^.
+.^^^^^^^^^^.
+SCCCCCCCCCCG"""
+
+#: The same cells; the wind blows towards the cliff, and who goes along its edge falls.
+WINDY_CLIFF_TOWARDS = WINDY_CLIFF.replace("^", "v")

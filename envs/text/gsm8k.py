@@ -7,17 +7,21 @@ A line of `train.jsonl` or `test.jsonl` is `{"question": ..., "answer": ...}`; a
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from irlbench.errors import DataError, UsageError
+from irlbench.serialisation import open_plain
 
 FILES = ("train.jsonl", "test.jsonl")
 MARKER = "#### "
 _FIELDS = ("question", "answer")
 _NUMBER = re.compile(r"-?[0-9][0-9,]*(\.[0-9]+)?")
 _MAX_LINE = 2**20
+#: Most bytes of a file; the training file has 4.2 million.
+_MAX_FILE = 2**28
 
 
 class WordProblem(NamedTuple):
@@ -75,12 +79,14 @@ def read_problems(path: Path) -> list[WordProblem]:
         path: A JSON Lines file.
 
     Raises:
-        DataError: If it is missing, or a line is not as it should be; names file, field and row
-            (rows count from 1, as editors do).
+        DataError: If it is missing or too large, or a line is not as it should be; names file,
+            field and row (rows count from 1, as editors do).
     """
     problems = []
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
+            if os.fstat(stream.fileno()).st_size > _MAX_FILE:
+                raise DataError(f"has more than {_MAX_FILE:,} bytes", file=path.name)
             row = 0
             while line := stream.readline(_MAX_LINE + 1):
                 row += 1
@@ -111,7 +117,7 @@ def _problem(line: bytes, file: str, row: int) -> WordProblem:
     for field in _FIELDS:
         value = found.get(field)
         if not isinstance(value, str) or not value.strip():
-            shown = "is missing" if field not in found else f"is {str(value)[:40]!r}"
+            shown = "is missing" if field not in found else f"is {_told(value)}"
             raise DataError(f"{shown}; expected text", file=file, field=field, row=row)
     problem = WordProblem(found["question"], found["answer"])
     if final_number(problem.answer) is None:
@@ -122,6 +128,12 @@ def _problem(line: bytes, file: str, row: int) -> WordProblem:
             row=row,
         )
     return problem
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return repr(str(value)[:40])
 
 
 def data_folder(data: str | Path | None) -> Path:
@@ -140,11 +152,15 @@ def data_folder(data: str | Path | None) -> Path:
             'test.jsonl (fields question and answer); from Python: data="FOLDER"'
         )
     folder = Path(data)
-    if folder.is_file():
+    try:
+        is_file, is_folder = folder.is_file(), folder.is_dir()
+    except (OSError, ValueError) as error:  # longer than a path can be
+        raise UsageError(f"--data {str(data)[:200]}: cannot be a folder ({error})") from error
+    if is_file:
         raise UsageError(
             f"--data {data}: is a file; a folder is needed that holds {' and '.join(FILES)}"
         )
-    if not folder.is_dir():
+    if not is_folder:
         raise UsageError(f"--data {data}: no such folder; it must hold {' and '.join(FILES)}")
     for name in FILES:
         if not (folder / name).is_file():

@@ -12,6 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irlbench.envs.text.examination import examine_apart
+from irlbench.envs.text.model_folders import (
+    read_object,
+    refused,
+    require_finite,
+    require_harmless,
+    weight_files,
+)
 from irlbench.envs.text.token_mdp import Tokenizer
 from irlbench.envs.text.tokenizer import ByteTokenizer
 from irlbench.errors import DataError, UsageError
@@ -62,47 +70,39 @@ class LanguageModel:
                 file=self.folder.name,
             )
         read = {place for pattern in _READ for place in self.folder.glob(pattern)}
-        return sha256_json({p.name: sha256_file(p) for p in read if p.is_file()})
+        try:
+            return sha256_json({p.name: sha256_file(p) for p in sorted(read) if p.is_file()})
+        except OSError as error:
+            place = Path(error.filename or self.folder).name
+            raise DataError(
+                f"cannot be read: {error.strerror}", file=f"{self.folder.name}/{place}"
+            ) from error
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Reads and writes the model's ids."""
         return ByteTokenizer() if self.folder == SHIPPED else TransformersTokenizer(self.folder)
 
-    def require_sound(self) -> None:
+    def require_sound(self, texts: Sequence[str] = ()) -> None:
         """Reads configuration, weights and tokenizer once, before anything is built on them.
+
+        The tokenizer and the configuration of a stranger are read in a process of its own.
+
+        Args:
+            texts: What the tokenizer will be asked to write.
 
         Raises:
             DataError: If a file is missing, damaged or no safetensors, a weight is not finite,
-                or the tokenizer writes ids that the model does not know. Names the file.
+                the tokenizer writes ids that the model does not know, or reading them takes code,
+                other files, or too much memory or time. Names the file.
+            UsageError: If the tokenizer names no end of sequence.
         """
-        from irlbench.serialisation import read_json
-
-        name, config = self.folder.name, self.folder / "config.json"
-        if not config.is_file():
-            raise DataError(
-                "holds no config.json, so no model as transformers writes it, in safetensors; "
-                "--model names a folder, or owner/name@revision on the hub",
-                file=name,
-            )
-        described = read_json(config)
-        if not isinstance(described, dict):
-            raise DataError(
-                f"is no object but a {type(described).__name__}", file=f"{name}/config.json"
-            )
-        for place in _weight_files(self.folder):
-            _require_finite(place)
-        if self.folder == SHIPPED:
-            return
-        vocabulary = described.get("vocab_size")
-        highest = TransformersTokenizer(self.folder).highest_id
-        if isinstance(vocabulary, int) and highest >= vocabulary:
-            raise DataError(
-                f"is {vocabulary}, but the tokenizer beside it writes ids up to {highest}: "
-                "model and tokenizer do not belong together",
-                file=f"{name}/config.json",
-                field="vocab_size",
-            )
+        if self.folder != SHIPPED:
+            require_harmless(self.folder)
+        for place in weight_files(self.folder):
+            require_finite(place)
+        if self.folder != SHIPPED:
+            examine_apart(self.folder, texts)
 
     def policy(self, device: str = "cpu") -> CausalLMPolicy:
         """The model as a policy, loaded anew at every call.
@@ -121,9 +121,7 @@ class LanguageModel:
         Raises:
             UsageError: With both figures.
         """
-        from irlbench.serialisation import read_json
-
-        limit = read_json(self.folder / "config.json").get("max_position_embeddings")
+        limit = read_object(self.folder / "config.json").get("max_position_embeddings")
         if isinstance(limit, int) and tokens > limit:
             raise UsageError(
                 f"the model {self.folder.name} reads {limit} tokens, but prompt and horizon need "
@@ -145,27 +143,30 @@ class TransformersTokenizer:
     def __init__(self, folder: Path) -> None:
         from transformers import AutoTokenizer
 
-        from irlbench.serialisation import read_json
-
-        try:
-            with quiet_transformers():
-                self._inner: Any = AutoTokenizer.from_pretrained(
-                    str(folder), trust_remote_code=False, local_files_only=True
-                )
-        except Exception as error:  # its parser raises bare exceptions
-            first = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            raise DataError(f"no tokenizer can be loaded: {first}", file=folder.name) from error
-        if self._inner.eos_token_id is None:
+        self._folder = folder
+        with refused(folder, "no tokenizer can be loaded"), quiet_transformers():
+            self._inner: Any = AutoTokenizer.from_pretrained(
+                str(folder), trust_remote_code=False, local_files_only=True
+            )
+            end, pad = self._inner.eos_token_id, self._inner.pad_token_id
+            self.highest_id = max(map(int, self._inner.get_vocab().values()), default=0)
+            named = read_object(folder / "config.json").get("vocab_size")
+            self.vocabulary = int(named) if isinstance(named, int) else len(self._inner)
+            backend = getattr(self._inner, "backend_tokenizer", None)
+            dropout = getattr(getattr(backend, "model", None), "dropout", None)
+        if end is None:
             raise UsageError(
                 f"the tokenizer of --model {folder.name} names no end-of-sequence token "
                 "(eos_token in tokenizer_config.json): generation could not end"
             )
-        named = read_json(folder / "config.json").get("vocab_size")
-        self.vocabulary = int(named) if isinstance(named, int) else len(self._inner)
-        self.eos_id = int(self._inner.eos_token_id)
-        pad = self._inner.pad_token_id
+        if dropout:
+            raise DataError(
+                f"is {dropout}: the same text would have other ids each time; set it to null",
+                file=f"{folder.name}/tokenizer.json",
+                field="dropout",
+            )
+        self.eos_id = int(end)
         self.pad_id = self.eos_id if pad is None else int(pad)
-        self.highest_id = max(map(int, self._inner.get_vocab().values()), default=0)
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Ids of a text, without special ids.
@@ -173,8 +174,7 @@ class TransformersTokenizer:
         Args:
             text: A special token's name within it is read as ordinary text.
         """
-        ids = self._inner(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return np.asarray(ids, dtype=np.int32)
+        return np.asarray(self._ids(text, add_special_tokens=False), dtype=np.int32)
 
     def encode_prompt(self, text: str) -> NDArray[np.int32]:
         """Ids of a prompt, with what the tokenizer puts in front, but no closing one.
@@ -182,7 +182,7 @@ class TransformersTokenizer:
         Args:
             text: A special token's name within it is read as ordinary text.
         """
-        ids = list(self._inner(text, split_special_tokens=True)["input_ids"])
+        ids = self._ids(text, add_special_tokens=True)
         while ids and ids[-1] == self.eos_id:
             ids.pop()
         return np.asarray(ids, dtype=np.int32)
@@ -193,11 +193,7 @@ class TransformersTokenizer:
         Args:
             ids: A prompt's ids, `[length]`.
         """
-        return str(
-            self._inner.decode(
-                ids.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-        )
+        return self._text(ids.tolist(), skip_special_tokens=True)
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         """Text of ids; special ids appear by name.
@@ -205,13 +201,25 @@ class TransformersTokenizer:
         Args:
             ids: Integers in [0, vocabulary), `[length]`.
         """
-        return str(
-            self._inner.decode(
-                np.asarray(ids).tolist(),
-                skip_special_tokens=False,
-                clean_up_tokenization_spaces=False,
+        return self._text(np.asarray(ids).tolist(), skip_special_tokens=False)
+
+    def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        with refused(self._folder, "the tokenizer cannot read a text"):
+            return list(
+                self._inner(text, add_special_tokens=add_special_tokens, split_special_tokens=True)[
+                    "input_ids"
+                ]
             )
-        )
+
+    def _text(self, ids: list[int], *, skip_special_tokens: bool) -> str:
+        with refused(self._folder, "the tokenizer cannot write a text"):
+            return str(
+                self._inner.decode(
+                    ids,
+                    skip_special_tokens=skip_special_tokens,
+                    clean_up_tokenization_spaces=False,
+                )
+            )
 
 
 def language_model(model: str | None, *, fetch: bool = False) -> LanguageModel:
@@ -226,10 +234,14 @@ def language_model(model: str | None, *, fetch: bool = False) -> LanguageModel:
     """
     if model is None:
         return LanguageModel(SHIPPED)
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return LanguageModel(folder.resolve())
-    if folder.exists():
+    try:
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            return LanguageModel(folder.resolve())
+        exists = folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, or the home of nobody
+        raise UsageError(f"--model {model[:200]}: cannot be a folder ({error})") from error
+    if exists:
         raise UsageError(
             f"--model {model}: is a file; a folder is needed, with config.json and safetensors"
         )
@@ -238,62 +250,6 @@ def language_model(model: str | None, *, fetch: bool = False) -> LanguageModel:
             f"--model {model}: no such folder, and no hub id either (owner/name@revision)"
         )
     return _from_hub(model, fetch)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The files that `transformers` reads weights from, in its order of preference."""
-    from irlbench.serialisation import read_json
-
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if not index.is_file():
-        raise DataError(
-            "holds no model.safetensors: weights are read from safetensors only; other formats, "
-            "pickles above all (pytorch_model.bin), are refused",
-            file=folder.name,
-        )
-    described = read_json(index)
-    shards = described.get("weight_map") if isinstance(described, dict) else None
-    if not isinstance(shards, dict) or not all(isinstance(s, str) for s in shards.values()):
-        raise DataError("holds no weight_map", file=f"{folder.name}/{index.name}")
-    outside = sorted(s for s in shards.values() if Path(s).name != s)
-    if outside:
-        raise DataError(
-            f"names {outside[0]!r}; weights lie beside it", file=f"{folder.name}/{index.name}"
-        )
-    return [folder / shard for shard in sorted(set(shards.values()))]
-
-
-def _require_finite(place: Path) -> None:
-    """Refuses a file of weights that is damaged, or holds NaN or an infinity."""
-    from safetensors import safe_open
-
-    file = f"{place.parent.name}/{place.name}"
-    try:
-        # By PyTorch, as NumPy has no bfloat16; the file is mapped, one tensor is read at a time.
-        with safe_open(place, framework="pt") as weights:
-            spoilt = [name for name in weights.keys() if not _finite(weights.get_tensor(name))]  # noqa: SIM118
-    except OSError as error:
-        raise DataError(f"cannot be read: {error}", file=file) from error
-    except Exception as error:  # its parser's, and PyTorch's where the header lies
-        raise DataError(
-            f"is no safetensors file ({error}); other formats, pickles above all, are refused",
-            file=file,
-        ) from error
-    if spoilt:
-        raise DataError(
-            f"holds NaN or an infinity in {len(spoilt)} weights: {', '.join(sorted(spoilt)[:3])}",
-            file=file,
-        )
-
-
-def _finite(tensor: Any) -> bool:
-    if tensor.numel() == 0 or not tensor.is_floating_point():
-        return True
-    # NaN goes through minimum and maximum; a mask would take more memory than the tensor.
-    low, high = (tensor.float() if tensor.element_size() == 1 else tensor).aminmax()
-    return bool(low.isfinite() and high.isfinite())
 
 
 def _from_hub(model: str, fetch: bool) -> LanguageModel:

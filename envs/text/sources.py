@@ -12,6 +12,7 @@ from irlbench.envs.text import arithmetic, gsm8k
 from irlbench.envs.text.demonstrator import Solved
 from irlbench.envs.text.environments import arithmetic_mdp, gsm8k_mdp
 from irlbench.envs.text.token_mdp import Tokenizer, TokenMDP
+from irlbench.errors import DataError
 from irlbench.serialisation import sha256_file
 from irlbench.task import TaskInfo
 
@@ -99,7 +100,13 @@ class GSM8KSource(Source):
 
     @cached_property
     def _train(self) -> list[gsm8k.WordProblem]:
-        return gsm8k.read_problems(self._folder / gsm8k.FILES[0])
+        found = gsm8k.read_problems(self._folder / gsm8k.FILES[0])
+        if len(found) < 2:
+            raise DataError(
+                "holds a single problem; at least two are needed, as validation takes one",
+                file=gsm8k.FILES[0],
+            )
+        return found
 
     @cached_property
     def _test(self) -> list[gsm8k.WordProblem]:

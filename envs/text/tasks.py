@@ -11,10 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from irlbench.envs.text.arithmetic import DIGITS, LONGER_DIGITS
 from irlbench.envs.text.environments import ARITHMETIC_HORIZON, GSM8K_HORIZON
+from irlbench.errors import DataError
 from irlbench.problem import Problem, StepMeter
 from irlbench.randomness import EVALUATION_SEEDS
 from irlbench.serialisation import read_json, sha256_json, write_text_atomic
-from irlbench.task import Evaluator, Prepared, ProblemRequest, Score, Task, TaskInfo, TaskOptions
+from irlbench.task import (
+    Evaluator,
+    Prepared,
+    ProblemRequest,
+    Score,
+    Task,
+    TaskInfo,
+    TaskOptions,
+    is_scores,
+    read_references,
+)
 
 if TYPE_CHECKING:
     from irlbench.envs.text.models import LanguageModel
@@ -71,11 +82,11 @@ class TextTask(Task):
         self.refuse(options, "model", *(["data"] if self.info.needs_data else []))
         source = self._source(options)
         model = language_model(options.model, fetch=True)
-        model.require_sound()
-        digest = model.hash
         items = [
             item for s in ("train", "validation", "test", "longer") for item in source.items(s)
         ]
+        model.require_sound([text for item in items for text in (item.prompt, item.solution)])
+        digest = model.hash
         given = source.hashes()
         if options.model is not None or given:
             model.require_context(source.mdp(items, model.tokenizer).width)
@@ -101,7 +112,10 @@ class TextTask(Task):
                 scores = self.measure_base(options, home)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 write_text_atomic(place, json.dumps(scores, sort_keys=True) + "\n")
-        return {"base": read_json(place)}
+        scores = read_json(place)
+        if not is_scores(scores):
+            raise DataError("holds no scores: delete it", file=f"references/{place.name}")
+        return {"base": scores}
 
     def measure_base(self, options: TaskOptions, home: Path) -> dict[str, float]:
         """Scores of the model before any learning, as a reference.
@@ -113,9 +127,13 @@ class TextTask(Task):
         Returns:
             Scores by name, `accuracy_error` (its standard error) and `episodes`.
         """
+        from irlbench.envs.text.model_folders import refused
         from irlbench.envs.text.models import language_model
 
-        policy = language_model(options.model).policy(options.device)
+        model = language_model(options.model)
+        policy = model.policy(options.device)
+        with refused(model.folder, "the model cannot be run"):
+            policy.score(self._demonstrations(self._source(options), model)[:1])
         found = self.evaluator(options, home).evaluate(policy, "test")
         accuracy, count = found.scores["accuracy"], len(found.episodes["return"])
         error = (accuracy * (1 - accuracy) / count) ** 0.5
@@ -209,7 +227,7 @@ def _content_hash(demonstrations: Any) -> str:
 
 
 def _arithmetic() -> TextTask:
-    frozen = read_json(_ASSETS / "arithmetic-v0" / "references.json")
+    frozen = read_references(_ASSETS / "arithmetic-v0" / "references.json", "measured_for")
     info = TaskInfo(
         id="text/arithmetic-v0",
         summary="sums of two- and three-digit numbers, step by step; the base model knows how, "
@@ -256,7 +274,7 @@ def _arithmetic() -> TextTask:
 
 
 def _gsm8k() -> TextTask:
-    frozen = read_json(_ASSETS / "gsm8k-v0" / "references.json")
+    frozen = read_references(_ASSETS / "gsm8k-v0" / "references.json", "measured_for")
     info = TaskInfo(
         id="text/gsm8k-v0",
         summary="grade-school word problems (Cobbe et al., 2021), with a verified answer",

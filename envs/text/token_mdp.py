@@ -20,12 +20,15 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from irlbench.envs.text.tokenizer import pad_right
+from irlbench.errors import DataError
 from irlbench.randomness import row_keys, uniforms
 
 Observation = dict[str, Any]
 
 #: Why an episode ended: end-of-sequence was chosen, or the horizon was reached.
 STOP, LENGTH = "stop", "length"
+#: Most tokens of all prompts, padded to the longest; 1 GiB. GSM8K's take four million bytes.
+_MOST_TOKENS = 2**28
 
 
 class Tokenizer(Protocol):
@@ -89,11 +92,20 @@ class TokenMDP:
 
         Raises:
             ValueError: If there is no prompt, or the horizon is not positive.
+            DataError: If one is empty, or, padded to the longest, they would take too much memory.
         """
         if not prompts or horizon < 1:
             raise ValueError(f"{len(prompts)} prompts and horizon {horizon}: both at least 1")
         ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        if not lengths.all():
+            raise DataError("a prompt of no tokens", row=int(lengths.argmin()))
+        if len(ids) * int(lengths.max()) > _MOST_TOKENS:
+            raise DataError(
+                f"the longest of {len(ids):,} prompts has {int(lengths.max()):,} tokens; padded to "
+                f"it they would have more than {_MOST_TOKENS:,}: take it out",
+                row=int(lengths.argmax()),
+            )
         padded = pad_right(ids, tokenizer.pad_id)
         for array in (padded, lengths):
             array.flags.writeable = False

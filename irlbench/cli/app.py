@@ -97,6 +97,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _open_what_was_closed()
     _replace_what_cannot_be_written()
     VERBOSITY.verbose = VERBOSITY.quiet = VERBOSITY.complained = False
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -158,6 +159,19 @@ def _broken_pipe() -> int:
         except (OSError, ValueError):
             continue
     return EXIT_PIPE
+
+
+def _open_what_was_closed() -> None:
+    """Leads standard streams that the caller has closed nowhere; else a file takes their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(
+                os.open(os.devnull, os.O_RDWR), True
+            )  # the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _replace_what_cannot_be_written() -> None:

@@ -74,6 +74,7 @@ def _task(task: Task) -> dict[str, Any]:
         "world": info.world,
         "summary": info.summary,
         "note": info.note,
+        "transfer": info.transfer,
         "needs_data": info.needs_data,
         "environment": info.environment,
         "actions": info.actions,

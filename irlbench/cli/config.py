@@ -20,15 +20,20 @@ goes before what the file says.
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from irlbench.cli import values
+from irlbench.cli.values import shown
 from irlbench.errors import DataError, UsageError, did_you_mean
+from irlbench.serialisation import nested, open_plain
 
-_MAX_BYTES = 2**20
+#: What reads TOML takes quadratic time for keys of very many parts.
+_MAX_BYTES = 32 * 2**10
+_MOST_LEVELS = 32
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -68,13 +73,18 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UsageError(f"--config {path}: larger than 1 MiB")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_plain(path) as stream:
+            content = stream.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise UsageError(f"--config {path}: larger than {_MAX_BYTES // 2**10} KiB")
+        found = tomllib.loads(content.decode())
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits among them
         raise UsageError(f"--config {path}: is no TOML: {error}") from None
+    if nested(found, _MOST_LEVELS):
+        raise UsageError(f"--config {path}: is nested deeper than {_MOST_LEVELS} levels")
+    return found
 
 
 def _algorithm_tables(file: str, value: Any) -> dict[str, Any]:
@@ -106,39 +116,44 @@ def _budget(file: str, value: Any) -> dict[str, float]:
 
 def _table(file: str, field: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise DataError(f"is a table, got {value!r}", file=file, field=field)
+        raise DataError(f"is a table, got {shown(value)}", file=file, field=field)
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise TypeError(f"must be text, got {value!r}")
+        raise TypeError(f"must be text, got {shown(value)}")
+    if not value.isprintable():
+        raise TypeError(f"must hold no control characters, got {shown(value)}")
     return value
 
 
 def _path(value: Any) -> Path:
-    return Path(_text(value)).expanduser()
+    try:
+        return Path(_text(value)).expanduser()
+    except RuntimeError as error:  # the folder of nobody
+        raise TypeError(f"{shown(value)}: {error}") from None
 
 
 def _texts(value: Any) -> list[str]:
     if not isinstance(value, list) or not value:
-        raise TypeError(f"must be a list of texts, got {value!r}")
+        raise TypeError(f"must be a list of texts, got {shown(value)}")
     return [_text(item) for item in value]
 
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise TypeError(f"must be a whole number of at least 1, got {value!r}")
-    return value
+        raise TypeError(f"must be a whole number of at least 1, got {shown(value)}")
+    return values.whole(str(value), "it") or value
 
 
 def _positive(value: Any) -> float:
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
-        or not 0 < value < float("inf")
+        or not 0 < value <= sys.float_info.max
     ):
-        raise TypeError(f"must be a positive number, got {value!r}")
+        raise TypeError(f"must be a positive number, got {shown(value)}")
     return float(value)
 
 

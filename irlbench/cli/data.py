@@ -95,6 +95,13 @@ def import_command(
             f"clipped {clipped['components']:,} action components ({clipped['fraction']:.1%}), "
             f"the worst was {clipped['worst']:.4g}"
         )
+    ignored = summary.recipe.get("ignored")
+    if ignored:
+        named = ", ".join(map(repr, ignored["first"]))
+        more = ", ..." if ignored["fields"] > len(ignored["first"]) else ""
+        say(
+            f"not read, as no part of an episode: {count(ignored['fields'], 'field')} ({named}{more})"
+        )
     hint(f"next: irlbench run {found.id} --demos {shlex.quote(name)} --algorithms bc")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from irlbench.cli import values
-from irlbench.cli.options import Quiet, Verbose, complete_tasks
+from irlbench.cli.options import Plugins, Quiet, Verbose, complete_tasks
 from irlbench.cli.output import VERBOSITY, hint, say, shown_path, table
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def train(
             "--steps", metavar="N", help="Environment steps; else the recipe's.", show_default=False
         ),
     ] = None,
+    plugins: Plugins = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -65,6 +66,8 @@ def train(
     from irlbench.running.progress import step_reporter
 
     seed_number, step_count = values.whole(seed, "--seed", least=0), values.whole(steps, "--steps")
+    for path in plugins or ():
+        registry().load_plugin(path)
     found = registry().task(task)
     cache = home()
     found.expert_problem(0, cache)
@@ -94,6 +97,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    plugins: Plugins = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -102,6 +106,8 @@ def evaluate(
     from irlbench.registry import registry
     from irlbench.running import experts
 
+    for path in plugins or ():
+        registry().load_plugin(path)
     found = registry().task(task)
     cache = home()
     judged = experts.shipped_expert(found, cache) if policy is None else experts.read_policy(policy)

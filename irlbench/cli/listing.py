@@ -165,6 +165,7 @@ def _show_task(task: dict[str, Any]) -> None:
         ["note", task["note"] or ""],
         ["needs --data", task["needs_data"] or ""],
         ["environment", task["environment"]],
+        ["transfer", task["transfer"] or ""],
         ["actions", task["actions"]],
         ["horizon", f"{task['horizon']} steps, discount {task['discount']:g}"],
         ["demonstrations", "all there are" if given is None else str(given)],

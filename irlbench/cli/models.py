@@ -14,6 +14,7 @@ from irlbench.cli import values
 from irlbench.cli.options import Quiet, Verbose
 from irlbench.cli.output import VERBOSITY, hint, say, shown_path, table
 from irlbench.errors import UnknownNameError, UsageError
+from irlbench.home import below
 
 #: Functions `train(out, *, seed, threads, quick, progress) -> recipe`, by the model's name.
 GROUP = "irlbench.models"
@@ -52,7 +53,7 @@ def train(
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name not in points:
         raise UnknownNameError("model", name, points)
-    target = Path("runs") / "models" / name if out is None else out
+    target = below(Path("runs") / "models", name) if out is None else out
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is taken: name a folder that is new or empty (--out)")
     make = points[name].load()

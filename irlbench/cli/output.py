@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from irlbench.reporting.escape import visible
+
 
 @dataclass
 class Verbosity:
@@ -44,12 +46,13 @@ def complain(text: str) -> None:
     """Prints an error or a warning on standard error, under the program's name."""
     VERBOSITY.complained = True
     sys.stdout.flush()
-    sys.stderr.write(f"irlbench: {text}\n")
+    sys.stderr.write(f"irlbench: {_harmless(text)}\n")
     sys.stderr.flush()
 
 
 def heading(text: str) -> None:
     """Prints a heading, bold on a terminal."""
+    text = _harmless(text)
     say(f"\x1b[1m{text}\x1b[0m" if _coloured() else text)
 
 
@@ -63,10 +66,13 @@ def table(
         header: Names of the columns, or nothing.
         right: Indices of columns aligned to the right.
     """
-    body = [[str(cell) for cell in row] for row in rows]
+    body = [list(row) for row in rows]
     if not body:
         return
-    every = [list(header), *body] if header else body
+    every = [
+        [" ".join(_harmless(str(cell)).split("\n")) for cell in row]
+        for row in ([header, *body] if header else body)
+    ]
     widths = [max(len(row[i]) for row in every) for i in range(len(every[0]))]
     indent = sum(widths[:-1]) + 2 * (len(widths) - 1) + 2
     room = 0
@@ -96,7 +102,12 @@ def shown_path(path: Path) -> str:
 
 def first_line(text: str) -> str:
     """The first line of a message, without the space around it."""
-    return text.strip().partition("\n")[0].strip()
+    return _harmless(text.strip().partition("\n")[0].strip())
+
+
+def _harmless(text: str) -> str:
+    """Text from a record or an error, without what would steer the terminal."""
+    return visible(text).replace("\r", "\N{REPLACEMENT CHARACTER}")
 
 
 def count(number: int, noun: str) -> str:

@@ -92,11 +92,16 @@ def _show_trials(records: list[Record]) -> None:
     from irlbench.running.trial import in_words
 
     rows = []
-    for record in records:
+    for record in sorted(records, key=_place):
         spec, status = record.spec, record.status
         names = (record.trial[:12], str(spec["task"]), str(spec["algorithm"]), str(spec["seed"]))
         rows.append([*names, status, in_words(spec)])
-    table(sorted(rows, key=lambda row: row[1:]), _TRIAL_HEADER, right=(3,))
+    table(rows, _TRIAL_HEADER, right=(3,))
+
+
+def _place(record: Record) -> tuple[str, str, int]:
+    spec = record.spec
+    return str(spec["task"]), str(spec["algorithm"]), int(spec["seed"])
 
 
 def _show_failure(record: Record, where: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from irlbench.problem import Budget
 
 DEVICES = ("auto", "cpu", "cuda")
 _MOST_SEEDS = 100_000
-_LARGEST_SEED = 2**31 - 1
+_LARGEST = 2**31 - 1
 
 
 def whole(text: str | None, option: str, least: int = 1) -> int | None:
@@ -26,6 +27,8 @@ def whole(text: str | None, option: str, least: int = 1) -> int | None:
     number = _whole(text, option, "a whole number")
     if number < least:
         raise UsageError(f"{option} must be at least {least}, got {number}")
+    if number > _LARGEST:
+        raise UsageError(f"{option} must be at most {_LARGEST:,}, got {shown(number)}")
     return number
 
 
@@ -70,8 +73,8 @@ def size(text: str | None, option: str) -> int | None:
         return None
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text.strip())
     unit = _UNITS.get(found[2].upper()) if found else None
-    if found is None or unit is None or float(found[1]) * unit < 1:
-        raise UsageError(f"{option} takes a size such as 8GB or 500MiB, got {text!r}")
+    if found is None or unit is None or not 1 <= float(found[1]) * unit < 2**63:
+        raise UsageError(f"{option} takes a size such as 8GB or 500MiB, got {shown(text)}")
     return int(float(found[1]) * unit)
 
 
@@ -126,10 +129,10 @@ def seeds(text: str | None) -> int | list[int] | None:
         high = _whole(last, "--seeds", "N, a..b or 1,5,7") if dots else low
         if high < low:
             raise UsageError(f"--seeds {part.strip()}: the first seed is the larger one")
-        if low < 0 or high > _LARGEST_SEED:
-            raise UsageError(f"--seeds must lie in 0..{_LARGEST_SEED}, got {part.strip()!r}")
+        if low < 0 or high > _LARGEST:
+            raise UsageError(f"--seeds must lie in 0..{_LARGEST}, got {shown(part.strip())}")
         if len(found) + high - low + 1 > _MOST_SEEDS:
-            raise UsageError(f"--seeds takes at most {_MOST_SEEDS:,} seeds, got {text!r}")
+            raise UsageError(f"--seeds takes at most {_MOST_SEEDS:,} seeds, got {shown(text)}")
         found.extend(range(low, high + 1))
     seen: set[int] = set()
     for seed in found:
@@ -148,11 +151,13 @@ def counts(text: str | None, option: str) -> list[int] | None:
     if text is None:
         return None
     found = [_whole(part, option, "whole numbers separated by commas") for part in text.split(",")]
+    seen: set[int] = set()
     for number in found:
-        if number < 1:
-            raise UsageError(f"{option} must be at least 1, got {number}")
-        if found.count(number) > 1:
+        if not 1 <= number <= _LARGEST:
+            raise UsageError(f"{option} must be at least 1, got {shown(number)}")
+        if number in seen:
             raise UsageError(f"{option} names {number} twice")
+        seen.add(number)
     return found
 
 
@@ -196,14 +201,16 @@ def budget_value(name: str, value: Any, where: str) -> float:
         if isinstance(value, bool):
             raise ValueError
         number = float(value)
+    except OverflowError:
+        number = float("inf")
     except (TypeError, ValueError):
-        raise UsageError(f"{where} {name} must be a number, got {value!r}") from None
+        raise UsageError(f"{where} {name} must be a number, got {shown(value)}") from None
     if not 0 < number < float("inf"):
-        raise UsageError(f"{where} {name} must be positive and finite, got {value!r}")
+        raise UsageError(f"{where} {name} must be positive and finite, got {shown(value)}")
     if name == "seconds":
         return number
     if number != int(number):
-        raise UsageError(f"{where} {name} must be a whole number, got {value!r}")
+        raise UsageError(f"{where} {name} must be a whole number, got {shown(value)}")
     return int(number)
 
 
@@ -232,4 +239,13 @@ def _whole(text: str, option: str, form: str) -> int:
     try:
         return int(text.strip())
     except ValueError:
-        raise UsageError(f"{option} takes {form}, got {text.strip()!r}") from None
+        raise UsageError(f"{option} takes {form}, got {shown(text.strip())}") from None
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: as it was written, the middle of a long one left out."""
+    return _REPR.repr(value)
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 80

@@ -15,6 +15,7 @@ from gymnasium import Space, spaces
 
 from irlbench.data.demonstrations import Episode
 from irlbench.data.minari_store import (
+    SUMMARY,
     DatasetSummary,
     Recording,
     datasets_in,
@@ -24,11 +25,14 @@ from irlbench.data.minari_store import (
 from irlbench.data.npz import NpzFile, numbered
 from irlbench.data.validation import EpisodeChecker
 from irlbench.errors import DataError, UnknownNameError, UsageError
+from irlbench.home import below
 from irlbench.serialisation import sha256_file
 
 FIELDS = ("observations", "actions", "rewards", "terminations", "truncations")
 #: Names under which tasks keep what they build themselves.
 RESERVED = frozenset({"expert"})
+#: Fields that are no part of an episode are named in the summary, so many and no longer.
+_NAMED, _LONGEST = 5, 80
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -76,7 +80,7 @@ def import_demonstrations(
         task: The task that they demonstrate.
         name: What they will be called.
         clip_actions: Clip continuous actions to their bounds. The share of components that this
-            touched is kept in the summary.
+            touched is kept in the summary, as are the names of fields that were not read.
         home: The cache folder.
 
     Returns:
@@ -98,11 +102,13 @@ def import_demonstrations(
         raise UsageError(f"--clip-actions: the actions of {task.id} are discrete")
     file = Path(path)
     checker = EpisodeChecker(file.name, *both, horizon=task.info.horizon, clip_actions=clip_actions)
-    recording = _read(file, checker)
+    recording, ignored = _read(file, checker)
     recipe: dict[str, Any] = {
         "demonstrator": "imported",
         "source": {"file": file.name, "sha256": sha256_file(file)},
     }
+    if ignored:
+        recipe["ignored"] = {"fields": len(ignored), "first": ignored[:_NAMED]}
     if checker.clipped:
         recipe["clipped"] = {
             "components": checker.clipped,
@@ -112,7 +118,8 @@ def import_demonstrations(
     return write_dataset(_place(task.id, name, home), f"{task.id}/{name}", recording, recipe)
 
 
-def _read(file: Path, checker: EpisodeChecker) -> Recording:
+def _read(file: Path, checker: EpisodeChecker) -> tuple[Recording, list[str]]:
+    """The episodes, and the names of the fields that are no part of any."""
     with NpzFile(file) as archive:
         seen = {stem: numbered(archive.fields, stem) for stem in FIELDS}
         count = _episodes(file, seen)
@@ -129,7 +136,10 @@ def _read(file: Path, checker: EpisodeChecker) -> Recording:
                 )
             )
             rewards.append(checker.rewards(raw["rewards"], f"rewards_{i}", steps))
-    return Recording(episodes, rewards, checker.observation_space, checker.action_space)
+        used = {f"{stem}_{i}" for stem in FIELDS for i in range(count)}
+        ignored = [field[:_LONGEST] for field in archive.fields if field not in used]
+    recording = Recording(episodes, rewards, checker.observation_space, checker.action_space)
+    return recording, ignored
 
 
 def _episodes(file: Path, seen: dict[str, set[int]]) -> int:
@@ -150,7 +160,7 @@ def _episodes(file: Path, seen: dict[str, set[int]]) -> int:
 
 
 def _place(task_id: str, name: str, home: Path) -> Path:
-    return home / "data" / task_id / name
+    return below(home / "data", f"{task_id}/{name}")
 
 
 def imported(task_id: str, name: str, home: Path) -> tuple[Path, DatasetSummary]:
@@ -163,7 +173,10 @@ def imported(task_id: str, name: str, home: Path) -> tuple[Path, DatasetSummary]
 
     Raises:
         UnknownNameError: If there are none of that name for this task.
+        DataError: If there are, but their summary is damaged.
     """
+    if _NAME.fullmatch(name) and (_place(task_id, name, home) / SUMMARY).exists():
+        read_summary(_place(task_id, name, home))  # a damaged one is not listed, but named here
     known = [entry.name for entry in list_datasets(home, task_id) if entry.kind == "imported"]
     if name not in known:
         error = UnknownNameError(f"demonstrations of {task_id}", name, known)
@@ -180,9 +193,9 @@ def imported(task_id: str, name: str, home: Path) -> tuple[Path, DatasetSummary]
 def list_datasets(home: Path, task_id: str | None = None) -> list[DatasetEntry]:
     """Every data set in the cache folder, or those of one task, sorted by place."""
     root = home / "data"
-    below = root if task_id is None else root / task_id
+    place = root if task_id is None else below(root, task_id)
     found = []
-    for folder, summary in datasets_in(below):
+    for folder, summary in datasets_in(place):
         parts = folder.relative_to(root).parts
         if len(parts) < 3:
             continue  # no place of ours

@@ -8,12 +8,16 @@ need jax.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import math
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +26,24 @@ from gymnasium import Space
 from numpy.typing import NDArray
 
 from irlbench.data.demonstrations import Demonstrations, Episode
+from irlbench.data.minari_file import FIELDS, as_episodes, read_episodes
 from irlbench.errors import DataError
-from irlbench.home import locked
+from irlbench.home import below, locked
 from irlbench.serialisation import (
     canonical_json,
     read_json,
+    sha256_file,
     sha256_json,
     write_text_atomic,
 )
 
-FORMAT = 1
+#: 2: with the hash of the HDF5 file.
+FORMAT = 2
 SUMMARY = "summary.json"
-_FIELDS = ("observations", "actions", "terminations", "truncations")
+_FILE = Path("data", "main_data.hdf5")
+#: Bytes that HDF5 takes beyond the arrays: for each episode (15 to 23 thousand were seen), and in all.
+_EACH, _IN_ALL = 2**15, 2**20
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +88,7 @@ class DatasetSummary:
     Attributes:
         id: `<world>/<task>/<name>`, as under `data/` of the cache folder.
         content_hash: From `content_hash`; equal for equal arrays, wherever they were built.
+        file_hash: SHA-256 of the HDF5 file; it is compared before the file is opened.
         episodes: How many.
         steps: Transitions over all of them.
         demonstrator: Scores of who acted: "return" (undiscounted mean), "return_error" (standard
@@ -87,6 +98,7 @@ class DatasetSummary:
 
     id: str
     content_hash: str
+    file_hash: str
     episodes: int
     steps: int
     demonstrator: Mapping[str, float]
@@ -100,7 +112,7 @@ def content_hash(recording: Recording) -> str:
     """
     digest = hashlib.sha256(b"irlbench demonstrations 1\n")
     for episode, rewards in zip(recording.episodes, recording.rewards, strict=True):
-        named = {name: getattr(episode, name) for name in _FIELDS}
+        named = {name: getattr(episode, name) for name in FIELDS}
         for name, value in {**named, "rewards": rewards}.items():
             array = np.ascontiguousarray(value)
             array = array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -111,8 +123,16 @@ def content_hash(recording: Recording) -> str:
 
 
 def summarise(id: str, recording: Recording, recipe: Mapping[str, Any]) -> DatasetSummary:
-    """The summary of a recording."""
-    returns = recording.returns
+    """The summary of a recording, its `file_hash` yet to be filled in.
+
+    Raises:
+        DataError: If its returns are too large for statistics.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        returns = recording.returns
+        spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    if not (np.isfinite(returns).all() and math.isfinite(spread)):
+        raise DataError(f"returns up to {np.abs(returns).max():g} are too large to be averaged")
     lengths = [len(episode) for episode in recording.episodes]
     demonstrator = {
         "return": float(returns.mean()),
@@ -120,9 +140,15 @@ def summarise(id: str, recording: Recording, recipe: Mapping[str, Any]) -> Datas
         "episodes": len(returns),
     }
     if len(returns) > 1:
-        demonstrator["return_error"] = float(returns.std(ddof=1) / np.sqrt(len(returns)))
+        demonstrator["return_error"] = spread / math.sqrt(len(returns))
     return DatasetSummary(
-        id, content_hash(recording), len(lengths), sum(lengths), demonstrator, dict(recipe)
+        id,
+        content_hash(recording),
+        "",
+        len(lengths),
+        sum(lengths),
+        demonstrator,
+        dict(recipe),
     )
 
 
@@ -149,7 +175,9 @@ def write_dataset(
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         beside.chmod(0o755)
+        _require_room(beside, recording)
         _write_minari(beside / "data", id, recording, summary)
+        summary = replace(summary, file_hash=sha256_file(beside / _FILE))
         text = canonical_json({"format": FORMAT, **asdict(summary)})
         write_text_atomic(beside / SUMMARY, text + "\n")
         try:
@@ -168,6 +196,18 @@ def write_dataset(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return summary
+
+
+def _require_room(folder: Path, recording: Recording) -> None:
+    """Refuses a disk without room: HDF5 tells nobody when a disk fills up under it, and crashes.
+
+    Raises:
+        OSError: If there is none.
+    """
+    arrays = [getattr(episode, name) for episode in recording.episodes for name in FIELDS]
+    size = sum(array.nbytes for array in [*arrays, *recording.rewards])
+    if shutil.disk_usage(folder).free < size + _EACH * len(recording.episodes) + _IN_ALL:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _write_minari(folder: Path, id: str, recording: Recording, summary: DatasetSummary) -> None:
@@ -204,37 +244,76 @@ def read_summary(folder: Path) -> DatasetSummary:
     """Reads the summary of a data set.
 
     Raises:
-        DataError: If there is none, or it is damaged or of a newer format.
+        DataError: If there is none, or it is damaged or of another format.
     """
-    found = read_json(folder / SUMMARY)
     place = f"{folder.name}/{SUMMARY}"
+    try:
+        found = read_json(folder / SUMMARY, links=False)
+    except DataError as error:
+        raise DataError(str(error), file=folder.name) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         version = found.get("format") if isinstance(found, dict) else None
-        raise DataError(f"format {version!r}; this version reads format {FORMAT}", file=place)
+        raise DataError(
+            f"format {version!r}; this version reads format {FORMAT}: delete its folder, and "
+            "build or import it again",
+            file=place,
+        )
     try:
-        return DatasetSummary(**{k: v for k, v in found.items() if k != "format"})
+        summary = DatasetSummary(**{k: v for k, v in found.items() if k != "format"})
     except TypeError as error:
         raise DataError(f"not a whole summary: {error}", file=place) from error
+    wrong = _wrong(summary)
+    if wrong is not None:
+        raise DataError(f"is {getattr(summary, wrong)!r:.80}", file=place, field=wrong)
+    return summary
+
+
+def _wrong(summary: DatasetSummary) -> str | None:
+    """The first field of a summary whose value cannot be, or None."""
+    demonstrator, recipe = summary.demonstrator, summary.recipe
+    clipped = recipe.get("clipped", {"fraction": 0}) if isinstance(recipe, dict) else None
+    fits = {
+        "id": isinstance(summary.id, str),
+        "content_hash": _is_hash(summary.content_hash),
+        "file_hash": _is_hash(summary.file_hash),
+        "episodes": _is_count(summary.episodes),
+        "steps": _is_count(summary.steps),
+        "demonstrator": isinstance(demonstrator, dict)
+        and {"return", "length", "episodes"} <= demonstrator.keys()
+        and all(map(_is_number, demonstrator.values())),
+        "recipe": isinstance(clipped, dict) and _is_number(clipped.get("fraction")),
+    }
+    return next((name for name, right in fits.items() if not right), None)
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value < 2**53
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def read_dataset(folder: Path) -> Demonstrations[Episode]:
     """Reads a data set as demonstrations. The rewards in the file are not opened.
 
     Raises:
-        DataError: If it is missing or damaged.
+        DataError: If it is missing, damaged, or other than when it was written.
     """
-    import h5py
-
     summary = read_summary(folder)
-    episodes = []
-    place = f"{folder.name}/data/main_data.hdf5"
-    try:
-        with h5py.File(folder / "data" / "main_data.hdf5", "r") as file:
-            for i in range(summary.episodes):
-                group = file[f"episode_{i}"]
-                episodes.append(Episode(**{name: group[name][()] for name in _FIELDS}))
-    except (OSError, KeyError) as error:
-        raise DataError(f"cannot be read: {error}; delete its folder", file=place) from error
+    found = _read(folder, summary, FIELDS)
+    episodes = as_episodes(found, name=_shown(folder))
+    steps = sum(map(len, episodes))
+    if steps != summary.steps:
+        raise DataError(
+            f"says {summary.steps} steps, but there are {steps}; delete its folder",
+            file=f"{folder.name}/{SUMMARY}",
+            field="steps",
+        )
     provenance = {
         "id": summary.id,
         "content_hash": summary.content_hash,
@@ -244,17 +323,40 @@ def read_dataset(folder: Path) -> Demonstrations[Episode]:
 
 
 def read_rewards(folder: Path) -> list[NDArray[np.float64]]:
-    """Reads the true rewards of a data set, one `[steps]` per episode. Not for learners."""
-    import h5py
+    """Reads the true rewards of a data set, one `[steps]` per episode. Not for learners.
 
-    summary = read_summary(folder)
-    with h5py.File(folder / "data" / "main_data.hdf5", "r") as file:
-        return [file[f"episode_{i}"]["rewards"][()] for i in range(summary.episodes)]
+    Raises:
+        DataError: If it is missing, damaged, or other than when it was written.
+    """
+    return [a["rewards"] for a in _read(folder, read_summary(folder), ("rewards",))]
+
+
+def _read(
+    folder: Path, summary: DatasetSummary, fields: Sequence[str]
+) -> list[dict[str, NDArray[Any]]]:
+    """Arrays of each episode, from a file that is as it was written."""
+    try:
+        found = sha256_file(folder / _FILE, links=False)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", file=_shown(folder)) from error
+    except DataError as error:
+        raise DataError(str(error), file=folder.name) from error
+    if found != summary.file_hash:
+        raise DataError(
+            "is damaged: it is not the file that was written; delete its folder, and build or "
+            "import it again",
+            file=_shown(folder),
+        )
+    return read_episodes(folder / _FILE, summary.episodes, fields, name=_shown(folder))
+
+
+def _shown(folder: Path) -> str:
+    return f"{folder.name}/{_FILE.as_posix()}"
 
 
 def built_folder(home: Path, id: str, recipe: Mapping[str, Any]) -> Path:
-    """Where a data set built by a recipe belongs: another recipe, another folder."""
-    return home / "data" / id / f"built-{sha256_json(dict(recipe))[:12]}"
+    """Where a data set built by a recipe belongs: another recipe or format, another folder."""
+    return below(home / "data", id) / f"built-{sha256_json({'format': FORMAT, **recipe})[:12]}"
 
 
 def ensure_dataset(
@@ -282,10 +384,10 @@ def ensure_dataset(
 def datasets_in(root: Path) -> list[tuple[Path, DatasetSummary]]:
     """Every data set below a folder with its summary, sorted by path; damaged ones are left out."""
     found = []
-    for directory, below, files in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    for directory, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         if SUMMARY in files:
-            below.clear()
+            folders.clear()
             try:
                 found.append((Path(directory), read_summary(Path(directory))))
             except DataError:

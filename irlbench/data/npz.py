@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import struct
 import zipfile
@@ -21,8 +22,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irlbench.data.files import readable_size, require_file
 from irlbench.errors import DataError
+from irlbench.serialisation import open_plain
 
 #: Most bytes of all fields together that are read, each number counted as 8 bytes at least:
 #: that is what it may take once it is cast.
@@ -40,6 +41,8 @@ _HEADER_CAP = 10_000
 _MAX_DIMENSIONS = 64
 _ZIP, _NPY = b"PK\x03\x04", b"\x93NUMPY"
 _EMPTY_ZIP = b"PK\x05\x06"
+#: Numbers of episodes: no leading zero, and not without end.
+_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
 #: How long the length of a header is, by the format's major version.
 _LENGTHS = {1: "<H", 2: "<I", 3: "<I"}
 #: What precedes the array. Other writers space it otherwise; Python 2 wrote lengths with an L.
@@ -67,27 +70,26 @@ class NpzFile:
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self._name, self._left, self._max = path.name, max_bytes, max_bytes
-        require_file(path)
-        self._refuse_others(path)
-        self._size = path.stat().st_size
-        self._stream = _Stream(path)
+        try:
+            with open_plain(path) as stream:
+                self._refuse_others(stream.read(8), path.suffix)
+                self._size = os.fstat(stream.fileno()).st_size
+                self._stream = _Stream(os.dup(stream.fileno()))
+        except OSError as error:
+            raise self._error(f"cannot be read: {error.strerror}") from error
         try:
             self._archive = zipfile.ZipFile(self._stream)
             self._members = self._checked(self._archive.infolist())
         except BaseException as error:
             self._stream.close()
-            if isinstance(error, zipfile.BadZipFile | NotImplementedError | OSError | ValueError):
+            if isinstance(error, _DAMAGE):
                 raise self._error(
                     f"is truncated or no archive ({_first(error)}): copy or download it again"
                 ) from error
             raise
 
-    def _refuse_others(self, path: Path) -> None:
-        try:
-            with path.open("rb") as stream:
-                start = stream.read(8)
-        except OSError as error:
-            raise self._error(f"cannot be read: {error.strerror}") from error
+    def _refuse_others(self, start: bytes, suffix: str) -> None:
+        """Refuses by the first bytes and the extension what is no archive of arrays."""
         if not start:
             raise self._error("is empty")
         if _is_pickle(start):
@@ -97,9 +99,9 @@ class NpzFile:
             )
         if start.startswith(_NPY):
             raise self._error("is a single array: save all fields by numpy.savez")
-        if path.suffix.lower() != ".npz":
+        if suffix.lower() != ".npz":
             raise self._error(
-                f"ends in {path.suffix or 'nothing'!r}: demonstrations are read from .npz archives "
+                f"ends in {suffix or 'nothing'!r}: demonstrations are read from .npz archives "
                 "(numpy.savez)"
             )
         if not start.startswith((_ZIP, _EMPTY_ZIP)):
@@ -110,9 +112,9 @@ class NpzFile:
         for member in found:
             field = member.filename.removesuffix(".npy")
             if field in members:
-                raise self._error("is there twice", _shown(field))
+                raise self._error("is there twice", field)
             if field.startswith("/") or "\\" in field or ".." in field.split("/"):
-                raise self._error("has a name that leads out of a folder", _shown(field))
+                raise self._error("has a name that leads out of a folder", field)
             members[field] = member
         return members
 
@@ -144,8 +146,8 @@ class NpzFile:
         if member.flag_bits & 1:
             raise self._error("is encrypted", field)
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            kind = zipfile.compressor_names.get(member.compress_type, str(member.compress_type))
-            raise self._error(f"is compressed by {kind}; numpy.savez stores or deflates", field)
+            kind = member.compress_type
+            raise self._error(f"is compressed by method {kind}; numpy stores or deflates", field)
         try:
             with self._archive.open(member) as stream:
                 dtype, shape, fortran = self._header(stream, field)
@@ -166,7 +168,7 @@ class NpzFile:
         (length,) = struct.unpack(packed, _exactly(stream, struct.calcsize(packed), ends=False))
         if length > _HEADER_CAP:
             raise self._error(
-                f"holds no NumPy array of numbers (a header of {readable_size(length)})", field
+                f"holds no NumPy array of numbers (a header of {_readable(length)})", field
             )
         text = bytes(_exactly(stream, length, ends=False)).decode("latin-1")
         found = _HEADER.fullmatch(text)
@@ -207,27 +209,28 @@ class NpzFile:
         # An empty array may be as long as it likes in its other dimensions, but not for NumPy.
         if _counted(size, dtype) > self._left or math.prod(n for n in shape if n) >= 2**60:
             raise self._error(
-                f"claims {readable_size(size)} ({dtype}, shape {shape}); all fields together may "
-                f"have {readable_size(self._max)}, a number counted as {_WIDEST} bytes",
+                f"claims {_readable(size)} ({dtype}, shape {shape}); all fields together may "
+                f"have {_readable(self._max)}, a number counted as {_WIDEST} bytes",
                 field,
             )
         if size != member.file_size - header:
             raise self._error(
-                f"claims {readable_size(size)} ({dtype}, shape {shape}), but holds "
-                f"{readable_size(max(member.file_size - header, 0))}",
+                f"claims {_readable(size)} ({dtype}, shape {shape}), but holds "
+                f"{_readable(max(member.file_size - header, 0))}",
                 field,
             )
         packed = min(member.compress_size, self._size)
         if size > _SMALL and size > _MAX_RATIO * max(packed, 1):
             raise self._error(
-                f"would expand from {readable_size(packed)} to {readable_size(size)}: refused as a "
+                f"would expand from {_readable(packed)} to {_readable(size)}: refused as a "
                 "decompression bomb",
                 field,
             )
         return size
 
     def _error(self, message: str, field: str | None = None) -> DataError:
-        return DataError(message, file=self._name, field=field)
+        shown = field if field is None or len(field) <= 80 else f"{field[:80]}..."
+        return DataError(message, file=self._name, field=shown)
 
 
 #: What reading a member raises where the archive is damaged.
@@ -245,16 +248,13 @@ _DAMAGE = (
 class _Stream(io.FileIO):
     """A file of which no more is read at once than an archive's directory may have."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "rb")
-
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
             place = self.tell()
             size = max(self.seek(0, io.SEEK_END) - place, 0)
             self.seek(place)
         if size > _MAX_DIRECTORY:
-            raise OSError(f"a directory of {readable_size(size)}")
+            raise OSError(f"a directory of {_readable(size)}")
         return super().read(size) or b""
 
 
@@ -280,12 +280,17 @@ def _is_pickle(start: bytes) -> bool:
     return len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
+def _readable(size: int) -> str:
+    if size >= 2**70:  # a claim may be too large for a floating-point number
+        return "more than 2^70 bytes"
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.4g} {unit}"
+    return f"{size} bytes"
+
+
 def _first(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0][:120] or type(error).__name__
-
-
-def _shown(field: str) -> str:
-    return field if len(field) <= 80 else f"{field[:80]}..."
 
 
 def numbered(fields: Iterable[str], stem: str) -> set[int]:
@@ -296,6 +301,3 @@ def numbered(fields: Iterable[str], stem: str) -> set[int]:
         if head == stem and _INDEX.fullmatch(tail):
             found.add(int(tail))
     return found
-
-
-_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")

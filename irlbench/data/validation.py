@@ -41,6 +41,8 @@ class EpisodeChecker:
         if actions.ndim == 0 or len(actions) == 0:
             raise self._error("holds no steps", field)
         if len(actions) > self.horizon:
+            # Actions of another shape are another task's, whose horizon may be longer.
+            self._shaped(actions, field, len(actions), self.action_space, "that many steps")
             raise self._error(
                 f"has {len(actions)} steps, but episodes of this task end after {self.horizon}: "
                 "cut it into episodes",
@@ -50,15 +52,26 @@ class EpisodeChecker:
         return len(actions)
 
     def observations(self, values: NDArray[Any], field: str, steps: int) -> NDArray[Any]:
-        """Observations `[steps + 1, ...]` in the space's type."""
+        """Observations `[steps + 1, ...]` in the space's type and within its bounds."""
         space = self.observation_space
         checked = self._shaped(values, field, steps + 1, space, f"{steps} steps and the last one")
         if isinstance(space, spaces.Discrete):
             return self._categories(checked, field, space)
-        self._finite(checked, field)
-        with np.errstate(over="ignore"):
-            cast = checked.astype(space.dtype, copy=False)
-        self._finite(cast, field)  # a number may be too large for the space's type
+        assert isinstance(space, spaces.Box)
+        cast = self._cast(checked, space.dtype, field)
+        # Bounds are of the space's type: a value that was rounded to it is compared as such.
+        outside = (cast < space.low) | (cast > space.high)
+        if outside.any():
+            row = int(np.flatnonzero(outside.reshape(len(cast), -1).any(axis=1))[0])
+            place = (row, *np.argwhere(outside[row])[0])
+            raise self._error(
+                f"{int(outside.sum())} of {cast.size} components lie outside the bounds of this "
+                f"task's observations; the first is {cast[place]:.6g} in place "
+                f"{list(map(int, place[1:]))}, where [{space.low[place[1:]]:.6g}, "
+                f"{space.high[place[1:]]:.6g}] is possible: are they of this task?",
+                field,
+                row,
+            )
         return cast
 
     def actions(self, values: NDArray[Any], field: str, steps: int) -> NDArray[Any]:
@@ -96,8 +109,7 @@ class EpisodeChecker:
     def rewards(self, values: NDArray[Any], field: str, steps: int) -> NDArray[np.float64]:
         """Rewards, float64 `[steps]`."""
         self._length(values, field, steps, (), f"{steps} steps")
-        self._finite(values, field)
-        return values.astype(np.float64)
+        return self._cast(values, np.float64, field)
 
     def flags(self, values: NDArray[Any], field: str, steps: int) -> NDArray[np.bool_]:
         """Terminations or truncations, bool `[steps]`, set in the last step only if at all."""
@@ -114,13 +126,26 @@ class EpisodeChecker:
             )
         return values.astype(bool)
 
+    def _rest(self, space: Space[Any], field: str) -> tuple[int, ...]:
+        """Shape of one value."""
+        if not isinstance(space, spaces.Box | spaces.Discrete):
+            raise self._error(f"spaces of type {type(space).__name__} cannot be imported", field)
+        return tuple(space.shape or ())
+
     def _shaped(
         self, values: NDArray[Any], field: str, length: int, space: Space[Any], why: str
     ) -> NDArray[Any]:
-        if not isinstance(space, spaces.Box | spaces.Discrete):
-            raise self._error(f"spaces of type {type(space).__name__} cannot be imported", field)
-        self._length(values, field, length, tuple(space.shape or ()), why)
+        self._length(values, field, length, self._rest(space, field), why)
         return values
+
+    def _cast(self, values: NDArray[Any], dtype: Any, field: str) -> NDArray[Any]:
+        """The same numbers in another type, all of them finite there too."""
+        self._finite(values, field)
+        with np.errstate(over="ignore"):
+            cast = values.astype(dtype, copy=False)
+        if cast.dtype != values.dtype:
+            self._finite(cast, field)
+        return cast
 
     def _length(
         self, values: NDArray[Any], field: str, length: int, rest: tuple[int, ...], why: str

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from irlbench.data.demonstrations import Episode, TokenEpisode
 from irlbench.errors import DataError
+from irlbench.policies.saved_model import LOCAL_KEYS, REFUSED_KEYS, build, weights, without
 from irlbench.policy import Arrays, Policy
 from irlbench.randomness import RowGenerator, sample_categorical
 
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 
 #: Tokens per forward pass when whole episodes are scored; bounds the memory.
 _SCORED_TOKENS = 16_384
-#: Keys of a configuration that could name code or other files; a saved policy needs none.
-_REFUSED_KEYS = ("auto_map", "quantization_config", "custom_pipelines", "base_model")
-#: Keys of a configuration that tell of the machine, not of the model; they are not saved.
-_LOCAL_KEYS = ("_name_or_path", "transformers_version")
 
 
 @dataclass
@@ -205,53 +202,18 @@ class CausalLMPolicy(Policy):
 
     def arrays(self) -> Arrays:
         """See `Policy.arrays`. 32-bit floats; weights that are tied to others are left out."""
-        return {name: w.float().cpu().numpy() for name, w in _weights(self.model).items()}
+        return {name: w.float().cpu().numpy() for name, w in weights(self.model).items()}
 
     def settings(self) -> dict[str, Any]:
         """See `Policy.settings`."""
-        described = _without_local_keys(self.model.config.to_dict())
-        config = {k: v for k, v in described.items() if k not in _REFUSED_KEYS}
+        config = without(self.model.config.to_dict(), LOCAL_KEYS | REFUSED_KEYS)
         return {"config": config, "dtype": str(self.model.dtype).removeprefix("torch.")}
 
     @classmethod
     def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> CausalLMPolicy:
         """See `Policy.from_saved`. Shapes are compared before any memory is taken."""
-        import torch
-        from transformers import AutoConfig, AutoModelForCausalLM
-
-        described = _without_local_keys(dict(settings["config"]))
-        refused = [key for key in _REFUSED_KEYS if key in described]
-        if refused:
-            raise ValueError(f"a configuration with {', '.join(refused)} is refused")
-        if settings["dtype"] not in ("float32", "bfloat16", "float16"):
-            raise ValueError(f"unknown dtype {settings['dtype']!r}")
-        try:
-            config = AutoConfig.for_model(described.pop("model_type"), **described)
-            if int(getattr(config, "num_hidden_layers", 0)) > len(arrays):
-                raise ValueError(f"{config.num_hidden_layers} layers, but {len(arrays)} arrays")
-            with torch.device("meta"):
-                expected = _weights(AutoModelForCausalLM.from_config(config))
-        except KeyError:
-            raise
-        except Exception as error:  # whatever a hostile configuration provokes
-            raise ValueError(f"not a configuration of a language model: {error}") from error
-        wanted = {name: tuple(w.shape) for name, w in expected.items()}
-        found = {name: a.shape for name, a in arrays.items()}
-        if wanted != found:
-            odd = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
-            raise ValueError(f"arrays do not fit the configuration: {', '.join(odd[:5])}")
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, settings["dtype"]))
-        model.load_state_dict(
-            {name: torch.from_numpy(np.array(a)) for name, a in arrays.items()}, strict=False
-        )
-        return cls(model)
-
-
-def _without_local_keys(value: Any) -> Any:
-    """A configuration without `_LOCAL_KEYS`, those of configurations within it too."""
-    if not isinstance(value, dict):
-        return value
-    return {k: _without_local_keys(v) for k, v in value.items() if k not in _LOCAL_KEYS}
+        with quiet_transformers():
+            return cls(build(settings, arrays))
 
 
 @contextmanager
@@ -298,17 +260,6 @@ def _require_exact_weights(report: Mapping[str, Any], folder: str) -> None:
             f"({'; '.join(said)})",
             file=folder,
         )
-
-
-def _weights(model: Any) -> dict[str, Tensor]:
-    """Weights by name, each once."""
-    kept: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=True):
-        kept[name] = parameter.detach()
-    for name, buffer in model.state_dict().items():
-        if name not in dict(model.named_parameters(remove_duplicate=False)):
-            kept[name] = buffer.detach()
-    return kept
 
 
 def _similar_lengths(lengths: Sequence[int]) -> Iterator[list[int]]:

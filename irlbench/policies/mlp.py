@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from irlbench.policy import Arrays, Policy
 from irlbench.randomness import RowGenerator, sample_categorical
+from irlbench.serialisation import require_arrays, require_names
 
 LOG_STD_BOUNDS = (-20.0, 2.0)
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -44,14 +45,50 @@ class _MLPPolicy(Policy):
             raise ValueError(f"activation {activation!r}; known: {sorted(_ACTIVATIONS)}")
         self._arrays = {k: np.asarray(v, dtype=np.float32) for k, v in arrays.items()}
         self._activation = activation
+        self._read: set[str] = set()
+        self._width: int | None = None
         layers = sum(k.startswith("hidden.") and k.endswith(".weight") for k in self._arrays)
-        self._hidden = [self._layer(f"hidden.{i}") for i in range(layers)]
+        self._hidden = []
+        for i in range(layers):
+            weight, bias = self._layer(f"hidden.{i}")
+            self._hidden.append((weight, bias))
+            self._width = len(bias)
+
+    def _vector(self, name: str, length: int | None = None) -> NDArray[np.float32]:
+        """An array with one axis, of a known length where one is given."""
+        vector = self._arrays[name]
+        if vector.ndim != 1 or (length is not None and len(vector) != length):
+            raise ValueError(f"{name} has shape {vector.shape}, wanted is {(length or 'any',)}")
+        self._read.add(name)
+        return vector
 
     def _layer(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        weight, bias = self._arrays[f"{name}.weight"], self._arrays[f"{name}.bias"]
-        if weight.ndim != 2 or bias.shape != (weight.shape[0],):
-            raise ValueError(f"{name}: weight {weight.shape} does not fit bias {bias.shape}")
+        """A layer that fits on those before it: weight `[in, out]` and bias `[out]`."""
+        weight, bias = self._arrays[f"{name}.weight"], self._vector(f"{name}.bias")
+        wanted = (len(bias), self._width)
+        if weight.ndim != 2 or not weight.size or wanted not in (weight.shape, (len(weight), None)):
+            inputs = "" if self._width is None else f" and {self._width} inputs"
+            raise ValueError(
+                f"{name}: weight {weight.shape} does not fit bias {bias.shape}{inputs}"
+            )
+        self._read.add(f"{name}.weight")
         return np.ascontiguousarray(weight.T), bias
+
+    def _finish(self, inputs: int) -> None:
+        """Checks what normalises the observations, and that every array is one that is used.
+
+        Args:
+            inputs: Observation dimensions.
+        """
+        if "observation_mean" in self._arrays or "observation_std" in self._arrays:
+            self._vector("observation_mean", inputs)
+            if (self._vector("observation_std", inputs) <= 0).any():
+                raise ValueError("observation_std must be positive")
+        require_names(self._arrays, self._read)
+
+    def _inputs(self, head: NDArray[np.float32]) -> int:
+        """Observation dimensions; the head, `[in, out]`, tells them where nothing is hidden."""
+        return len(self._hidden[0][0] if self._hidden else head)
 
     def _features(self, observations: Any) -> NDArray[np.float32]:
         x = np.asarray(observations, dtype=np.float32)
@@ -80,6 +117,7 @@ class CategoricalMLPPolicy(_MLPPolicy):
     def __init__(self, arrays: Mapping[str, NDArray[Any]], activation: str = "tanh") -> None:
         super().__init__(arrays, activation)
         self._head = self._layer("logits")
+        self._finish(self._inputs(self._head[0]))
 
     def log_probabilities(self, observations: Any) -> NDArray[np.float64]:
         """log pi(a|s) for every action, float64 `[batch, actions]`."""
@@ -110,6 +148,7 @@ class CategoricalMLPPolicy(_MLPPolicy):
     @classmethod
     def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> CategoricalMLPPolicy:
         """See `Policy.from_saved`."""
+        require_arrays(arrays, {name: (np.float32, a.ndim) for name, a in arrays.items()})
         return cls(arrays, settings["activation"])
 
 
@@ -126,16 +165,27 @@ class GaussianMLPPolicy(_MLPPolicy):
     def __init__(self, arrays: Mapping[str, NDArray[Any]], activation: str = "tanh") -> None:
         super().__init__(arrays, activation)
         self._mean = self._layer("mean")
-        self._low, self._high = self._arrays["action_low"], self._arrays["action_high"]
+        self._width, actions = self._mean[0].shape
+        self._low = self._vector("action_low", actions)
+        self._high = self._vector("action_high", actions)
+        if (self._low >= self._high).any():
+            raise ValueError("action_low must lie below action_high")
+        self._log_std = None
+        if "log_std" in self._arrays:
+            self._vector("log_std", actions)
+        else:
+            self._log_std = self._layer("log_std")
+            if len(self._log_std[1]) != actions:
+                raise ValueError(f"log_std does not fit {actions} action dimensions")
+        self._finish(self._inputs(self._mean[0]))
 
     def _distribution(self, observations: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         features = self._features(observations)
         mean = features @ self._mean[0] + self._mean[1]
-        if "log_std" in self._arrays:
+        if self._log_std is None:
             log_std = np.broadcast_to(self._arrays["log_std"], mean.shape)
         else:
-            weight, bias = self._layer("log_std")
-            log_std = features @ weight + bias
+            log_std = features @ self._log_std[0] + self._log_std[1]
         return mean, np.clip(log_std, *LOG_STD_BOUNDS)
 
     def _sample(
@@ -171,6 +221,7 @@ class GaussianMLPPolicy(_MLPPolicy):
     @classmethod
     def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> GaussianMLPPolicy:
         """See `Policy.from_saved`."""
+        require_arrays(arrays, {name: (np.float32, a.ndim) for name, a in arrays.items()})
         return cls(arrays, settings["activation"])
 
 

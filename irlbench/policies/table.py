@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from irlbench.policy import Arrays, Policy
 from irlbench.randomness import RowGenerator, sample_categorical
+from irlbench.serialisation import require_arrays
 
 
 def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,6 +62,7 @@ class TablePolicy(Policy):
     @classmethod
     def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> TablePolicy:
         """See `Policy.from_saved`."""
+        require_arrays(arrays, {"log_probabilities": (np.float64, 2)})
         return cls(arrays["log_probabilities"])
 
 
@@ -109,4 +111,5 @@ class TimeDependentTablePolicy(Policy):
     @classmethod
     def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> TimeDependentTablePolicy:
         """See `Policy.from_saved`."""
+        require_arrays(arrays, {"log_probabilities": (np.float64, 3)})
         return cls(arrays["log_probabilities"])

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from irlbench.policy import Arrays, Policy
 from irlbench.randomness import RowGenerator
+from irlbench.serialisation import require_arrays
+
+#: Far more than any vocabulary.
+_MOST_ACTIONS = 2**31
 
 
 class UniformPolicy(Policy):
@@ -80,4 +84,14 @@ class UniformPolicy(Policy):
     @classmethod
     def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> UniformPolicy:
         """See `Policy.from_saved`."""
-        return cls(settings["actions"], arrays.get("low"), arrays.get("high"))
+        actions = settings["actions"]
+        if actions is not None:
+            if type(actions) is not int or not 1 <= actions <= _MOST_ACTIONS:
+                raise ValueError(f"actions must be a whole number from 1 on, got {actions!r}")
+            require_arrays(arrays, {})
+            return cls(actions)
+        require_arrays(arrays, {"low": (np.float32, 1), "high": (np.float32, 1)})
+        low, high = arrays["low"], arrays["high"]
+        if low.shape != high.shape or (low > high).any():
+            raise ValueError(f"no box: low is {list(low.shape)}, high {list(high.shape)}")
+        return cls(low=low, high=high)

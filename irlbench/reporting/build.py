@@ -53,7 +53,7 @@ def report(folders: Sequence[str | Path], out: str | Path | None = None) -> Repo
     """
     places = [Path(folder) for folder in folders]
     collection = collect(places)
-    target = Path(out) if out is not None else places[0] / "report"
+    target = Path(out) if out is not None else _within(places[0])
     board = leaderboard(collection)
     # The page reads the curves, and notes those it could not read.
     written = page(board, target)
@@ -66,6 +66,8 @@ def report(folders: Sequence[str | Path], out: str | Path | None = None) -> Repo
     }
     try:
         (target / "figures").mkdir(parents=True, exist_ok=True)
+        if (target / "figures").is_symlink():
+            raise UsageError(f"{target / 'figures'} is a link: remove it, or name another --out")
         for name, content in contents.items():
             write_text_atomic(target / name, content)
     except OSError as error:
@@ -82,3 +84,15 @@ def report(folders: Sequence[str | Path], out: str | Path | None = None) -> Repo
         notes=tuple(board.notes),
         board=board,
     )
+
+
+def _within(folder: Path) -> Path:
+    """The folder of the report where none is named.
+
+    Raises:
+        UsageError: If it is a link: a directory from elsewhere would say what is overwritten.
+    """
+    target = folder / "report"
+    if target.is_symlink():
+        raise UsageError(f"{target} is a link: name where the report goes (--out)")
+    return target

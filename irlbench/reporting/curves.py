@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from irlbench.errors import DataError
 from irlbench.metrics.statistics import normalise
 from irlbench.reporting.trials import Trial
+from irlbench.running.curve import read_curve
 
 #: Points of one line on a page; more cannot be told apart there.
 MOST_POINTS = 60
-_MOST_ROWS = 5_000_000
-_MOST_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,11 @@ def read_curves(trials: Iterable[Trial]) -> tuple[list[Curve], list[str]]:
         if not trial.record.curve_points or low is None or high is None or low == high:
             continue
         try:
-            steps, raw = _read(trial.folder / "curve.parquet", trial.primary)
-        except OSError as error:
-            problems.append(_problem(trial, error.strerror or "cannot be read"))
-            continue
-        except (ValueError, TypeError, KeyError, NotImplementedError) as error:
-            problems.append(_problem(trial, str(error) or type(error).__name__))
+            steps, raw = _read(trial)
+        except DataError as error:
+            problems.append(
+                f"{trial.source}: the curve of trial {trial.id[:12]} is left out: {error}"
+            )
             continue
         if steps.size:
             scores = np.asarray(normalise(raw, low, high))
@@ -62,29 +61,30 @@ def read_curves(trials: Iterable[Trial]) -> tuple[list[Curve], list[str]]:
     return found, problems
 
 
-def _problem(trial: Trial, reason: str) -> str:
-    return f"{trial.source}: the curve of trial {trial.id[:12]} is left out: {reason}"
-
-
-def _read(path: Path, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from pyarrow import BufferReader, compute, parquet
-
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"larger than {_MOST_BYTES // 2**20} MiB")
-    # Read by ourselves: an error of pyarrow's would name the absolute path.
-    with parquet.ParquetFile(BufferReader(path.read_bytes())) as file:
-        if file.metadata.num_rows > _MOST_ROWS:
-            raise ValueError(f"{file.metadata.num_rows} rows; at most {_MOST_ROWS} are read")
-        table = file.read(columns=["step", "kind", "name", "value"], use_threads=False)
-    wanted = compute.and_(
-        compute.equal(table["kind"], "validation"), compute.equal(table["name"], name)
-    )
-    table = table.filter(wanted)
-    steps = table["step"].to_numpy().astype(np.float64)
-    values = table["value"].to_numpy().astype(np.float64)
-    usable = np.isfinite(steps) & np.isfinite(values) & (np.abs(values) < 1e100)
+def _read(trial: Trial) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and raw primary scores of the validations, in order of steps."""
+    record, path = trial.record, trial.folder / "curve.parquet"
+    if path.name not in record.files:
+        raise DataError("the record does not name it", file=path.name)
+    table = read_curve(path, record.curve_points, record.files[path.name])
+    wanted = _equal(table["kind"], "validation") & _equal(table["name"], trial.primary)
+    steps = table["step"].to_numpy()[wanted].astype(np.float64)
+    values = table["value"].to_numpy()[wanted]
+    usable = np.isfinite(values) & (np.abs(values) < 1e100)
     order = np.argsort(steps[usable], kind="stable")
     return steps[usable][order], values[usable][order]
+
+
+def _equal(column: Any, text: str) -> NDArray[np.bool_]:
+    """Where a dictionary encoded column holds a text; the texts are not written out for it."""
+    from pyarrow import scalar
+
+    rows = [
+        chunk.indices.to_numpy()
+        == chunk.dictionary.index(scalar(text, chunk.dictionary.type)).as_py()
+        for chunk in column.chunks
+    ]
+    return np.concatenate([np.zeros(0, dtype=bool), *rows])
 
 
 def thinned(points: int, most: int) -> NDArray[np.int64]:

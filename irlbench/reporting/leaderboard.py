@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from irlbench.algorithm import TRACKS, WORLDS
@@ -176,7 +177,7 @@ def _failures(rows: Sequence[Row], trials: Mapping[str, Trial]) -> list[Failure]
     for row in rows:
         for trial in (trials[name] for name in row.trials):
             if trial.failed:
-                log = f"trials/{trial.id}/log.txt" if (trial.folder / "log.txt").exists() else None
+                log = f"trials/{trial.id}/log.txt" if _is_plain(trial.folder / "log.txt") else None
                 found.append(
                     Failure(
                         trial=trial.id,
@@ -190,3 +191,8 @@ def _failures(rows: Sequence[Row], trials: Mapping[str, Trial]) -> list[Failure]
                     )
                 )
     return found
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a page may lead there: a file that is in the record's folder itself."""
+    return path.is_file() and not path.is_symlink()

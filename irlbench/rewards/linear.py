@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from irlbench.reward import RewardFunction
+from irlbench.reward import RewardFunction, saved_settings
+from irlbench.serialisation import require_names
 
 
 class LinearReward(RewardFunction):
@@ -63,5 +64,11 @@ class LinearReward(RewardFunction):
         cls, arrays: dict[str, NDArray[Any]], settings: Mapping[str, Any]
     ) -> LinearReward:
         """See `RewardFunction.from_saved`."""
-        bias = float(arrays["bias"][0])
-        return cls(arrays["weights"], bias, settings["discount"], settings["temperature"])
+        kind, discount, temperature = saved_settings(settings)
+        require_names(arrays, ("weights", "bias"))
+        weights, bias = arrays["weights"], arrays["bias"]
+        if weights.dtype != np.float64 or weights.ndim != 1:
+            raise ValueError(f"weights are {weights.dtype} {list(weights.shape)}")
+        if bias.dtype != np.float64 or bias.shape != (1,) or kind != "state":
+            raise ValueError(f"no {kind} reward: bias is {bias.dtype} {list(bias.shape)}")
+        return cls(weights, float(bias[0]), discount, temperature)

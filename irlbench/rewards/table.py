@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from irlbench.reward import RewardFunction
+from irlbench.reward import RewardFunction, saved_settings
+from irlbench.serialisation import require_arrays
 
 
 class TableReward(RewardFunction):
@@ -56,4 +57,7 @@ class TableReward(RewardFunction):
         cls, arrays: dict[str, NDArray[Any]], settings: Mapping[str, Any]
     ) -> TableReward:
         """See `RewardFunction.from_saved`."""
-        return cls(arrays["values"], settings["discount"], settings["temperature"])
+        kind, discount, temperature = saved_settings(settings)
+        axes = {"state": 1, "state-action": 2}.get(kind, 0)
+        require_arrays(arrays, {"values": (np.float64, axes)})
+        return cls(arrays["values"], discount, temperature)

@@ -148,8 +148,8 @@ def _mapping(name: str, given: Any) -> dict[str, Any]:
     return dict(given or {})
 
 
-def _whole(name: str, given: Any, least: int) -> tuple[int, ...]:
-    """One whole number or several, each at least so large."""
+def _whole(name: str, given: Any, least: int, most: int = 2**31 - 1) -> tuple[int, ...]:
+    """One whole number or several, each in reach."""
     several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     try:
         numbers = tuple(operator.index(number) for number in several)
@@ -157,6 +157,8 @@ def _whole(name: str, given: Any, least: int) -> tuple[int, ...]:
         numbers = ()
     if not numbers or min(numbers) < least:
         raise UsageError(f"{name} must be one or more whole numbers from {least} on, got {given!r}")
+    if max(numbers) > most:
+        raise UsageError(f"{name} must be at most {most:,}, got {max(numbers)}")
     return numbers
 
 
@@ -164,7 +166,7 @@ def _seeds(seeds: int | Sequence[int] | None) -> tuple[int, ...] | None:
     if seeds is None:
         return None
     if isinstance(seeds, int):
-        return tuple(range(_whole("seeds", seeds, 1)[0]))
+        return tuple(range(_positive("seeds", seeds)))
     return _whole("seeds", seeds, 0)
 
 
@@ -173,7 +175,7 @@ def _counts(name: str, counts: int | Sequence[int] | None) -> tuple[int, ...] | 
 
 
 def _positive(name: str, value: int) -> int:
-    return _whole(name, value, 1)[0]
+    return _whole(name, value, 1, most=10**6)[0]
 
 
 def _amount(name: str, given: Any, unit: str, *, least: float | None = None) -> float:

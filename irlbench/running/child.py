@@ -56,8 +56,8 @@ def learner_main(job: Job, claim: Claim, connection: Connection) -> None:
         connection: To the driver.
     """
     line = Line(connection)
-    _begin(job, line)
     try:
+        _begin(job, line)
         outcome = _fit(job, line)
         _flush()
     except BaseException as error:
@@ -93,6 +93,7 @@ def _fit(job: Job, line: Line) -> tuple[bytes | None, dict[str, Any]]:
     )
     fitted = algorithm.configure(task.world, spec.config).fit(problem, job.budget, run)
     seconds = run.seconds
+    line.check()  # before anything is written: `fit` may come back in a process that it has forked
     if not isinstance(fitted, Solution):
         raise TypeError(f"{spec.algorithm}.fit returned {type(fitted).__name__}, not a Solution")
     if not fitted.policy.is_finite():
@@ -134,8 +135,8 @@ def evaluator_main(job: Job, claim: Claim, connection: Connection) -> None:
         connection: To the driver.
     """
     line = Line(connection)
-    _begin(job, line)
     try:
+        _begin(job, line)
         _load_plugins(job.plugins)
         task = registry().task(job.spec.task)
         seed_libraries(job.spec.seed)
@@ -208,8 +209,8 @@ def prepare_main(
     Sends ("prepared", Prepared), ("usage", message), ("failed", error) or ("storage", message).
     """
     line = Line(connection)
-    _begin(None, line)
     try:
+        _begin(None, line)
         _load_plugins(plugins)
         seed_libraries(0)
         prepared = registry().task(task_id).prepare(options, Path(home))
@@ -229,6 +230,9 @@ def _begin(job: Job | None, line: Line) -> None:
     os.setsid()  # whatever it starts can be ended with it
     _let_go_of_the_life_line()
     kernel.die_with_parent()
+    server = sys.modules.get("irlbench.running.server")
+    if server is not None and os.getppid() != server.PID:
+        os._exit(1)  # the fork server was killed before it could take this one along
     kernel.adopt_orphans()
     kernel.be_first_out_of_memory()
     threading.excepthook = lambda raised: _report_thread(line, raised)

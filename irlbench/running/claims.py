@@ -30,14 +30,32 @@ class Claim:
     def __reduce__(self) -> tuple[Any, ...]:
         return _handed_on, (DupFd(self._descriptor), self.folder)
 
-    def clear(self, keep: Callable[[str], bool]) -> None:
-        """Empties the folder.
+    def mend(self) -> bool:
+        """Makes the folder again where the trial has taken it away, or put something in its place.
+
+        Returns:
+            Whether it is there, and ours; not where another run has found it free meanwhile.
+        """
+        if _is(self._descriptor, self.folder):
+            return True
+        if self.folder.is_symlink() or self.folder.is_file():
+            self.folder.unlink()
+        again = claim(self.folder)
+        if again is None:
+            return False
+        os.close(self._descriptor)
+        self._descriptor = again._descriptor
+        return True
+
+    def clear(self, keep: Callable[[Path], bool]) -> None:
+        """Empties the folder; of what stays, links, pipes and the like go too.
 
         Args:
-            keep: Whether a name stays.
+            keep: Whether a path stays.
         """
         for path in self.folder.iterdir():
-            if keep(path.name):
+            plain = not path.is_symlink() and (path.is_file() or path.is_dir())
+            if plain and keep(path):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -72,7 +90,8 @@ def claim(folder: Path) -> Claim | None:
         The claim, or None where another run has it.
     """
     while True:
-        folder.mkdir(exist_ok=True)
+        with suppress(FileExistsError):  # `exist_ok` would trip over one that vanishes meanwhile
+            folder.mkdir()
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # just now published or discarded
@@ -103,7 +122,7 @@ def claimed(folder: Path) -> bool:
 
 def _is(descriptor: int, folder: Path) -> bool:
     try:
-        there = folder.stat()
+        there = folder.lstat()
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (

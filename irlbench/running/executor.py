@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
+from irlbench.errors import StorageError
 from irlbench.registry import registry
 from irlbench.running import processes, provenance
 from irlbench.running.claims import Claim
@@ -22,7 +22,7 @@ from irlbench.running.limits import Limits
 from irlbench.running.progress import Progress
 from irlbench.running.provenance import describe_error
 from irlbench.running.record import Record
-from irlbench.running.store import LOG, Published, Store
+from irlbench.running.store import Published, Store
 from irlbench.running.trial import Job
 from irlbench.running.underway import Underway
 from irlbench.task import Prepared, Task
@@ -30,6 +30,8 @@ from irlbench.task import Prepared, Task
 #: Seconds between two looks at what trials take, and at what other runs have done. Looking takes
 #: at most a twentieth of the time.
 _LOOK, _SHARE = 0.25, 20
+#: A run whose look comes so many seconds late was itself stopped, as by Ctrl-Z.
+_STOPPED = 2.0
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,27 @@ class LocalExecutor:
                     self._listen()
                 elif elsewhere:
                     if not waiting:
-                        self._progress.note(f"waiting for {len(elsewhere)} trials of another run")
+                        trials = f"{len(elsewhere)} trial{'' if len(elsewhere) == 1 else 's'}"
+                        self._progress.note(f"waiting for {trials} of another run")
                         waiting = True
                     time.sleep(max(0.0, next_sweep - time.monotonic()))
                 for trial in [t for t in self._running if t.finished]:
                     self._publish(trial)
         finally:
-            processes.end(child for trial in self._running for child in trial.children)
-            for trial in self._running:
-                resumable = registry().algorithm(trial.job.spec.algorithm).resumable
-                (trial.claim.release if resumable else trial.claim.discard)()
+            with uninterrupted():
+                processes.end(child for trial in self._running for child in trial.children)
+                for trial in self._running:
+                    resumable = registry().algorithm(trial.job.spec.algorithm).resumable
+                    (trial.claim.release if resumable else trial.claim.discard)()
 
     def _begin(self, work: Work, elsewhere: deque[Work]) -> None:
         """Starts a trial, unless another run has taken or finished it."""
         spec = work.job.spec
         resumable = registry().algorithm(spec.algorithm).resumable
-        claim = self._store.claim(spec.id, resumable=resumable, seen=work.seen)
+        with uninterrupted():  # nobody would let go of the claim
+            claim = self._store.claim(spec.id, resumable=resumable, seen=work.seen)
+            if isinstance(claim, Claim):
+                self._start(work, claim)
         if claim is None:
             elsewhere.append(work)
         elif isinstance(claim, Published):
@@ -122,16 +129,18 @@ class LocalExecutor:
             if claim.record is not None:
                 self._progress.found(spec, claim.record)
         else:
-            self._start(work, claim)
+            self._progress.started(spec)
 
     def _start(self, work: Work, claim: Claim) -> None:
         primary = self._tasks[work.job.spec.task][0].info.primary
-        with uninterrupted():
-            slot = self._slots.pop(0)
-            job = work.job.on(slot)
+        job = work.job.on(self._slots[0])
+        try:
             trial = Underway.start(job, claim, work.seen, self._limits, primary)
-            self._running.append(trial)
-        self._progress.started(job.spec)
+        except BaseException:
+            claim.release()
+            raise
+        self._running.append(trial)
+        del self._slots[0]
 
     def _listen(self) -> None:
         """Waits for messages and ended processes, takes them in, and looks at the limits."""
@@ -150,23 +159,26 @@ class LocalExecutor:
                 trial.died(child)
         began = time.monotonic()
         if began >= self._next_look:
+            late = began - self._next_look
             found = processes.memory([t.children for t in self._running], self._limits.memory)
             for trial, memory in zip(self._running, found, strict=True):
+                if late > _STOPPED:  # no fault of the trial's
+                    trial.began = min(began, trial.began + late)
                 trial.check(memory)
             self._next_look = began + max(_LOOK, _SHARE * (time.monotonic() - began))
 
     def _publish(self, trial: Underway) -> None:
         processes.end(trial.children)
-        if trial.error is not None:
-            with (Path(trial.job.folder) / LOG).open("a", encoding="utf-8") as log:
-                log.write(trial.error["traceback"] + "\n")
-        record = self._record(trial)
-        trial.curve.sort(key=lambda row: (row[0], row[2], row[3]))
+        trial.check_log()
         spec = trial.job.spec
         with uninterrupted():
             try:
+                trial.curve.sort(key=lambda row: (row[0], row[2], row[3]))
+                record = self._record(trial)
                 published = self._store.publish(record, trial.curve, trial.claim, trial.seen)
-            except (TypeError, ValueError) as error:  # something that no record can hold
+            except StorageError:
+                raise
+            except Exception as error:  # something that no record can hold
                 trial.error, trial.best, trial.outcome = describe_error(error), None, None
                 record = self._record(trial)
                 published = self._store.publish(record, [], trial.claim, trial.seen)

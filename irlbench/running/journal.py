@@ -46,8 +46,8 @@ class Line:
         """Whether this process may speak."""
         return os.getpid() == self._owner
 
-    def send(self, message: tuple[Any, ...]) -> None:
-        """Sends one message.
+    def check(self) -> None:
+        """Refuses whoever may not speak.
 
         Raises:
             RuntimeError: In a process that the child has forked.
@@ -56,6 +56,14 @@ class Line:
             raise RuntimeError(
                 "a process forked by a trial cannot log, save or finish in its place"
             )
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Sends one message.
+
+        Raises:
+            RuntimeError: In a process that the child has forked.
+        """
+        self.check()
         with self._lock:
             self._connection.send(message)
 
@@ -90,12 +98,14 @@ class Journal(Sink):
         """See `Sink.save`."""
         self._begin()
         step, place = _step(step), len(self._handed)
+        (self._folder / "saves").mkdir(exist_ok=True)
         content = hand_over(policy, self._folder / "saves" / str(place))
         self._line.send(("save", step, seconds, content))
         self._handed.append((step, seconds))
 
     def kept(self) -> dict[str, NDArray[Any]]:
         """See `Sink.kept`."""
+        self._line.check()
         names = sorted({name for _, _, name, _ in self._rows})
         place = {name: i for i, name in enumerate(names)}
         about = canonical_json({"names": names, "made_with": self._made_with}).encode()
@@ -140,6 +150,7 @@ class Journal(Sink):
 
     def _begin(self) -> None:
         """Removes what an earlier attempt handed in, unless this one goes on from it."""
+        self._line.check()  # before anything is written
         if not self._begun:
             for name in ("saves", "judged"):
                 shutil.rmtree(self._folder / name, ignore_errors=True)
@@ -153,7 +164,7 @@ class Journal(Sink):
 def hand_over(policy: Policy, folder: Path) -> bytes | None:
     """Writes a policy of a closed kind; any other travels between our own two processes."""
     if policy.kind in KINDS:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # not its parents: the output directory may have been moved
         save_policy(policy, folder)
         return None
     return pickle.dumps(policy)
@@ -171,6 +182,6 @@ def judged(folder: Path, place: int) -> Path:
 
 def _step(step: Any) -> int:
     whole = operator.index(step)
-    if whole < 0:
-        raise ValueError(f"a step of the curve must not be negative, got {whole}")
+    if not 0 <= whole < 2**63:
+        raise ValueError(f"a step of the curve must be from 0 on and below 2**63, got {whole}")
     return whole

@@ -24,13 +24,13 @@ class Limits:
         seconds: Wall-clock time, or None for no limit.
         memory: Bytes that its processes, and what they start, take together.
         log: Bytes that it prints.
-        values: Scalars that it logs; no more can be read back.
+        values: Scalars that it logs.
     """
 
     seconds: float | None = None
     memory: int = 2**63 - 1
     log: int = 100 * 2**20
-    values: int = 5_000_000
+    values: int = 2_000_000
 
 
 def machine_memory() -> int:

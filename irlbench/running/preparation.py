@@ -11,6 +11,7 @@ from irlbench.home import home
 from irlbench.registry import registry
 from irlbench.running import processes
 from irlbench.running.child import prepare_main
+from irlbench.running.interrupts import uninterrupted
 from irlbench.task import Prepared, Task, TaskOptions
 
 
@@ -40,24 +41,38 @@ def prepare(tasks: Mapping[str, Task], options: TaskOptions, jobs: int) -> dict[
                 name = queue.pop()
                 child = processes.start(prepare_main, name, options, plugins, cache)
                 children[child.connection] = (name, child)
-            for ready in wait(list(children)):
-                name, child = children.pop(ready)
-                found[name] = _prepared(name, child)
-                processes.end([child])
+            # A dead process whose own children still hold its pipe would never be heard of otherwise.
+            sentinels: dict[Any, Any] = {c.process.sentinel: at for at, (_, c) in children.items()}
+            for place in {sentinels.get(r, r) for r in wait([*children, *sentinels])}:
+                name, child = children[place]
+                prepared = _prepared(name, child)
+                if prepared is not None:
+                    found[name] = prepared
+                    del children[place]
+                    processes.end([child])
     finally:
-        processes.end(child for _, child in children.values())
+        with uninterrupted():
+            processes.end(child for _, child in children.values())
     return found
 
 
-def _prepared(name: str, child: processes.Child) -> Prepared:
+def _prepared(name: str, child: processes.Child) -> Prepared | None:
+    """What was found, once that is said; None: not yet."""
     try:
-        kind, value = child.connection.recv()
-    except EOFError:
+        said = child.received() if child.connection.poll() else []
+        if not said and child.process.exitcode is not None and not child.connection.poll():
+            raise EOFError
+    except (EOFError, ConnectionError):
         raise IrlbenchError(f"preparing {name}: the process {child.ended}") from None
+    if not said:
+        return None
+    kind, value = said[0]
     if kind == "usage":
         raise UsageError(value)
     if kind == "storage":
-        raise StorageError(f"preparing {name}: {value}")
+        raise StorageError(
+            f"preparing {name} could not write to the cache folder {home()}: {value}"
+        )
     if kind == "failed":
         raise IrlbenchError(f"preparing {name} failed\n{value['traceback']}")
     prepared: Prepared = value

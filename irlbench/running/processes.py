@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
+import pickle
 import signal
+import socket
 import sys
 import threading
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import psutil
@@ -28,6 +32,10 @@ _THREAD_VARIABLES = (
 )
 _ALWAYS = ("irlbench.running.child", "irlbench.running.server")
 _PATIENCE = 5.0
+#: What the standard library takes for an exit code that nobody can tell any more.
+_LOST = 255
+#: Bytes that are read at a time; that an empty pipe takes at once; that a message may have.
+_AT_A_TIME, _HELD_BY_A_PIPE, _LONGEST = 2**20, 2**14, 2**32
 _started_with: tuple[int, frozenset[str]] | None = None
 _known: set[int] = set()
 _changing = threading.RLock()
@@ -35,7 +43,7 @@ _changing = threading.RLock()
 
 @dataclass
 class Child:
-    """A process and this side of its pipe.
+    """A process and this side of its pipe. Whatever it does, nobody waits for it here.
 
     Attributes:
         process: The process.
@@ -44,6 +52,54 @@ class Child:
 
     process: ForkServerProcess
     connection: Connection
+    _begun: bytearray = field(default_factory=bytearray, repr=False)
+    _sender: threading.Thread | None = field(default=None, repr=False)
+
+    def received(self) -> list[Any]:
+        """The messages that are whole by now; call it when the connection is ready.
+
+        It may have stopped, or been killed, in the middle of one.
+
+        Raises:
+            EOFError: If nothing more can come.
+            OSError: If the connection is broken.
+            Exception: Whatever unpickling raises of what is no message.
+        """
+        some = os.read(self.connection.fileno(), _AT_A_TIME)
+        if not some:
+            raise EOFError
+        self._begun += some
+        found = []
+        while (span := _first(self._begun)) is not None:
+            start, end = span
+            found.append(pickle.loads(memoryview(self._begun)[start:end].toreadonly()))  # noqa: S301
+            del self._begun[:end]
+        return found
+
+    def send(self, message: Any) -> None:
+        """Sends a message to a child that has taken the one before.
+
+        Raises:
+            OSError: If the connection is broken.
+        """
+        content = ForkingPickler.dumps(message)
+        if len(content) <= _HELD_BY_A_PIPE:
+            self.connection.send_bytes(content)
+            return
+        self._sender = threading.Thread(target=self._send, args=(content,), daemon=True)
+        self._sender.start()
+
+    def _send(self, content: Any) -> None:
+        with suppress(OSError):  # who has died is noticed elsewhere
+            self.connection.send_bytes(content)
+
+    def close(self) -> None:
+        """Lets go of the pipe."""
+        if self._sender is not None:
+            with suppress(OSError), socket.socket(fileno=os.dup(self.connection.fileno())) as ours:
+                ours.shutdown(socket.SHUT_RDWR)  # what is still being sent is not wanted any more
+            self._sender.join()
+        self.connection.close()
 
     @property
     def ended(self) -> str:
@@ -52,6 +108,8 @@ class Child:
         code = self.process.exitcode
         if code is None:
             return "does not answer any more"
+        if code == _LOST:
+            return f"ended with exit code {code}, or was lost with the fork server that started it"
         if code >= 0:
             return f"ended with exit code {code} before it had finished"
         try:
@@ -61,6 +119,24 @@ class Child:
         if -code == signal.SIGKILL:
             return f"was killed by {name}, as the system does when memory runs out"
         return f"was killed by {name}"
+
+
+def _first(content: bytearray) -> tuple[int, int] | None:
+    """Where the first message begins and ends, as `Connection.send_bytes` writes it; None: later.
+
+    Raises:
+        ValueError: If its length makes no sense.
+    """
+    start = 4
+    length = int.from_bytes(content[:4], "big", signed=True)
+    if length == -1:  # a long one: its length follows
+        start = 12
+        length = int.from_bytes(content[4:12], "big")
+    if len(content) < start:
+        return None
+    if not 0 <= length <= _LONGEST:
+        raise ValueError(f"a message of {length:,} bytes")
+    return (start, start + length) if len(content) >= start + length else None
 
 
 def start_server(threads: int, preload: Iterable[str]) -> None:
@@ -78,22 +154,33 @@ def start_server(threads: int, preload: Iterable[str]) -> None:
         forkserver._forkserver._stop()  # type: ignore[attr-defined]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_ALWAYS, *sorted(wanted)])
-    with _environment({name: str(threads) for name in _THREAD_VARIABLES}), _hidden_main():
-        forkserver.ensure_running()
     _started_with = (threads, wanted)
+    with _for_the_server():
+        forkserver.ensure_running()
 
 
 def start(target: Callable[..., None], *arguments: Any) -> Child:
-    """Starts `target(*arguments, connection)` in a child of the fork server."""
-    context = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(*arguments, theirs))
-    with _changing:
-        with _hidden_main():
-            process.start()
-        _known.add(process.pid or 0)
-    theirs.close()
-    return Child(process, ours)
+    """Starts `target(*arguments, connection)` in a child of the fork server.
+
+    A fork server that was killed is started again.
+    """
+    context, attempts = multiprocessing.get_context("forkserver"), 3
+    while True:
+        attempts -= 1
+        ours, theirs = context.Pipe()
+        process = context.Process(target=target, args=(*arguments, theirs))
+        try:
+            with _changing, _for_the_server():
+                process.start()
+                _known.add(process.pid or 0)
+            return Child(process, ours)
+        except (EOFError, ConnectionError):  # it was killed while it was asked
+            ours.close()
+            if not attempts:
+                raise
+            time.sleep(0.1)  # until the system has buried it
+        finally:
+            theirs.close()
 
 
 def end(children: Iterable[Child]) -> None:
@@ -107,13 +194,23 @@ def end(children: Iterable[Child]) -> None:
         child.process.kill()
     for child in ended:
         child.process.join()
-        child.connection.close()
+        child.close()
     for process in [p for family in families for p in family]:
         with suppress(psutil.Error):
             process.kill()
     with _changing:
         _known.difference_update(child.process.pid or 0 for child in ended)
     _end_orphans()
+
+
+def _end_the_rest() -> None:
+    """At exit, ends what an impatient Ctrl-C has left: the standard library would wait for it."""
+    for process in multiprocessing.active_children():
+        if process.pid in _known:
+            process.kill()
+
+
+atexit.register(_end_the_rest)
 
 
 def memory(families: Sequence[Iterable[Child]], limit: int) -> list[int | None]:
@@ -194,6 +291,14 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except ProcessLookupError:
         return None
+
+
+@contextmanager
+def _for_the_server() -> Iterator[None]:
+    """What has to hold wherever a fork server may be started."""
+    threads = str(_started_with[0]) if _started_with is not None else "1"
+    with _environment(dict.fromkeys(_THREAD_VARIABLES, threads)), _hidden_main():
+        yield
 
 
 @contextmanager

@@ -81,22 +81,34 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+#: Of a longer message, so many letters are kept; of a deeper traceback, so many frames at each end.
+_MESSAGE, _FRAMES = 10_000, 50
+
+
 def describe_error(error: BaseException) -> dict[str, str]:
     """An exception as a record keeps it: type, message, traceback, without absolute paths."""
-    lines = []
-    for frame in traceback.extract_tb(error.__traceback__):
+    lines = ["Traceback (most recent call last):"]
+    frames = traceback.extract_tb(error.__traceback__)
+    for place, frame in enumerate(frames):
+        if _FRAMES <= place < len(frames) - _FRAMES:
+            lines += ["  ..."] if place == _FRAMES else []
+            continue
         lines.append(f'  File "{_relative(frame.filename)}", line {frame.lineno}, in {frame.name}')
         if frame.line:
-            lines.append(f"    {frame.line}")
-    name = type(error).__name__
-    message = without_paths(str(error))
-    return {
-        "type": name,
-        "message": message,
-        "traceback": "\n".join(
-            ["Traceback (most recent call last):", *lines, f"{name}: {message}"]
-        ),
-    }
+            lines.append(f"    {frame.line[:_MESSAGE]}")
+    name, message = type(error).__name__, _message(error)
+    told = "\n".join([*lines, f"{name}: {message}"])
+    return {"type": name, "message": message, "traceback": _as_text(told)}
+
+
+def _message(error: BaseException) -> str:
+    """What an error says of itself, as far as it can and within bounds."""
+    try:
+        told = str(error)
+    except Exception as another:
+        return f"(it cannot say what is wrong: {type(another).__name__})"
+    cut = len(told) > _MESSAGE
+    return without_paths(told[:_MESSAGE]) + (f" [... {len(told):,} letters]" if cut else "")
 
 
 #: The disk is full, the quota used up, the file system read-only.
@@ -109,17 +121,23 @@ def storage_fault(error: BaseException) -> str | None:
     Args:
         error: An exception; what it came from is looked at too.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in _STORAGE_FAULTS:
-            return os.strerror(seen.errno)
-        seen = seen.__cause__ or seen.__context__
+    at: BaseException | None = error
+    seen: list[BaseException] = []
+    while at is not None and all(at is not one for one in seen):  # it may come from itself
+        if isinstance(at, OSError) and at.errno in _STORAGE_FAULTS:
+            return os.strerror(at.errno)
+        seen.append(at)
+        at = at.__cause__ or at.__context__
     return None
 
 
 def without_paths(text: str) -> str:
     """Cuts absolute paths down to their last part, and replaces what is no valid text."""
-    return _ABSOLUTE.sub("", text).encode("utf-8", "replace").decode()
+    return _as_text(_ABSOLUTE.sub("", text))
+
+
+def _as_text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _relative(filename: str) -> str:

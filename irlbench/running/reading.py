@@ -50,7 +50,6 @@ def load_results(folder: str | Path) -> Any:
 
 def _row(record: Record) -> dict[str, Any]:
     primary, spec = record.primary, record.spec
-    low, high = (record.references[primary[end]][primary["name"]] for end in ("low", "high"))
     score = record.scores.get(primary["name"])
     return {
         "trial": record.trial,
@@ -61,11 +60,23 @@ def _row(record: Record) -> dict[str, Any]:
         **{name: canonical_json(spec[name]) for name in ("changed", "budget")},
         "plugin": spec["plugin_hash"],
         "error": None if record.error is None else record.error["message"],
-        "score": score,
-        "normalised": None if score is None else (score - low) / (high - low),
-        **{f"score.{name}": value for name, value in record.scores.items()},
+        "score": None if score is None else float(score),
+        "normalised": _normalised(record),
+        **{f"score.{name}": float(value) for name, value in record.scores.items()},
         **{f"cost.{name}": float(value) for name, value in record.costs.items()},
     }
+
+
+def _normalised(record: Record) -> float | None:
+    """The primary score between its anchors; None where a record from elsewhere lacks one."""
+    name = record.primary["name"]
+    low, high = (
+        record.references.get(record.primary[end], {}).get(name) for end in ("low", "high")
+    )
+    score = record.scores.get(name)
+    if score is None or low is None or high is None or float(low) == float(high):
+        return None
+    return (float(score) - float(low)) / (float(high) - float(low))
 
 
 def load_trial(folder: str | Path, trial: str) -> LoadedTrial:
@@ -86,4 +97,4 @@ def load_trial(folder: str | Path, trial: str) -> LoadedTrial:
     place = store.check(record)
     policy = load_policy(place) if record.verifiable else None
     reward = load_reward(place) if record.has_reward else None
-    return LoadedTrial(record, policy, reward, store.curve(found))
+    return LoadedTrial(record, policy, reward, store.curve(found, record.curve_points))

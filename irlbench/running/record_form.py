@@ -87,6 +87,7 @@ _TEXT, _FLAG, _OBJECT = (
     Form(_is(dict), "object"),
 )
 _INTEGER = Form(_whole, "whole number from 0 on that a table can hold")
+_AMOUNT = Form(_amount, "number from 0 on")
 _SCORES = Form(_object_of(_number), "object of numbers")
 _TEXTS = Form(_object_of(_is(str)), "object of texts")
 _SHA256 = Form(_digest, "SHA-256 in 64 hexadecimal digits")
@@ -146,9 +147,9 @@ PARTS: Mapping[str, Mapping[str, Form]] = {
         "changed": _OBJECT,
     },
     "spec.budget": {
-        "steps": _INTEGER.or_none,
-        "gradient_steps": _INTEGER.or_none,
-        "seconds": Form(_amount, "number from 0 on").or_none,
+        "steps": _AMOUNT.or_none,
+        "gradient_steps": _AMOUNT.or_none,
+        "seconds": _AMOUNT.or_none,
     },
     "primary": {"name": _TEXT, "higher_is_better": _FLAG, "low": _TEXT, "high": _TEXT},
     "best": {"step": _INTEGER, "scores": _SCORES},
@@ -166,10 +167,13 @@ def misfit(value: Mapping[str, Any]) -> tuple[str | None, str] | None:
         The field (None for the record itself) and what is wrong; None where all is well.
     """
     found = _misfit(value, FIELDS, "")
-    for name, forms in PARTS.items() if found is None else ():
+    for name, forms in PARTS.items():
+        if found is not None:
+            break
         above, _, below = name.rpartition(".")
         part = (value[above] if above else value)[below]
-        found = found or (_misfit(part, forms, f"{name}.") if part is not None else None)
+        if part is not None:
+            found = _misfit(part, forms, f"{name}.")
     return found
 
 

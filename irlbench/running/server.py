@@ -17,6 +17,7 @@ import psutil
 
 from irlbench.running import kernel
 
+PID = os.getpid()
 _PATIENCE = 10.0
 
 
@@ -37,10 +38,11 @@ def _end_descendants(server: int) -> None:
         time.sleep(0.005)
 
 
+os.setsid()  # not of the driver's group: who kills that leaves this one to clear up
 kernel.adopt_orphans()
-# It ends when nobody can ask it for children any more, not by what is sent to the driver's group.
+# It ends when nobody can ask it for children any more, not when it is asked to.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 # An orphan that it has adopted and buried is "unexpected" to the standard library.
 warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
-atexit.register(_end_descendants, os.getpid())
+atexit.register(_end_descendants, PID)

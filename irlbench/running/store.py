@@ -19,6 +19,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 from irlbench.errors import DataError, StorageError, UsageError
 from irlbench.running import claims
 from irlbench.running.claims import Claim
+from irlbench.running.curve import in_polars, read_curve
 from irlbench.running.record import SCHEMA, Record, check_schema
 from irlbench.serialisation import read_json, sha256_file, write_atomic, write_text_atomic
 
@@ -76,7 +78,10 @@ class Store:
         """
         marker = self.out / "irlbench.json"
         try:
-            if self.out.is_dir() and not marker.exists() and any(self.out.iterdir()):
+            found = list(self.out.iterdir()) if self.out.is_dir() else []
+            # Looked for last: of two runs that begin at once, one may find what the other has made.
+            foreign = [p for p in found if not p.name.startswith(f".{marker.name}.")]
+            if foreign and not marker.exists():
                 raise UsageError(
                     f"{self.out} holds files that are not irlbench's: name another --out"
                 )
@@ -153,7 +158,7 @@ class Store:
         """
         path = self.trials / trial / "record.json"
         try:
-            record = Record.from_json(read_json(path), path.name)
+            record = Record.from_json(read_json(path, links=False), path.name)
             if record.trial != trial:
                 raise DataError(f"holds trial {record.trial[:12]}", file=path.name)
         except DataError as error:
@@ -176,7 +181,7 @@ class Store:
         for name, digest in record.files.items():
             path = place / name
             try:
-                found = sha256_file(path)
+                found = sha256_file(path, links=False)
             except OSError as error:
                 raise DataError(f"cannot be read: {error.strerror}", file=str(path)) from error
             if found != digest:
@@ -202,11 +207,17 @@ class Store:
         for trial in self.ids():
             yield self.read(trial)
 
-    def curve(self, trial: str) -> Any:
-        """A trial's curve as a polars data frame: step, seconds, kind, name, value."""
-        import polars
+    def curve(self, trial: str, rows: int | None = None) -> Any:
+        """A trial's curve as a polars data frame: step, seconds, kind, name, value.
 
-        return polars.read_parquet(self.trials / trial / "curve.parquet")
+        Args:
+            trial: Its id.
+            rows: How many it has, by its record.
+
+        Raises:
+            DataError: If it cannot be read, or is no such curve.
+        """
+        return in_polars(read_curve(self.trials / trial / "curve.parquet", rows))
 
     def claim(
         self, trial: str, *, resumable: bool, seen: Published | None = None
@@ -221,16 +232,20 @@ class Store:
         Returns:
             A claim with a working folder; or what another run has published by now; or None where
             another run has taken it.
+
+        Raises:
+            StorageError: If the disk is full or cannot be written.
         """
-        claim = claims.claim(self.working / trial)
-        if claim is None:
-            return None
-        there = self.published(trial)
-        if there is not None and (seen is None or there.identity != seen.identity):
-            claim.discard()
-            return there
-        claim.clear(keep=lambda name: resumable and name in _RESUMED)
-        return claim
+        with self._writing(f"trial {trial[:12]} cannot be begun in"):
+            claim = claims.claim(self.working / trial)
+            if claim is None:
+                return None
+            there = self.published(trial)
+            if there is not None and (seen is None or there.identity != seen.identity):
+                claim.discard()
+                return there
+            claim.clear(keep=lambda path: resumable and path.name in _RESUMED)
+            return claim
 
     def publish(
         self,
@@ -244,7 +259,8 @@ class Store:
         Args:
             record: What is known, without hashes.
             curve: The curve's rows.
-            claim: The trial's, with policy, reward and log in its folder.
+            claim: The trial's, with policy, reward and log in its folder. Nothing else of what is
+                there is trusted: the trial could do anything to it.
             seen: What it supersedes, if anything.
 
         Returns:
@@ -252,10 +268,13 @@ class Store:
 
         Raises:
             StorageError: If the disk is full or cannot be written.
+            DataError: If what was written could not be read again.
         """
         work = claim.folder
-        try:
-            claim.clear(keep=lambda name: name == LOG or name.startswith(_RESULTS))
+        with self._writing(f"the record of trial {record.trial[:12]} cannot be written to"):
+            if not claim.mend():
+                return None
+            claim.clear(keep=_is_result)
             sealed = _write(record, curve, work)
             for path in [*work.iterdir(), work]:
                 _sync(path)
@@ -263,13 +282,15 @@ class Store:
                 claim.discard()
                 return None
             _sync(self.trials)
-        except OSError as error:
-            raise StorageError(
-                f"the record of trial {record.trial[:12]} cannot be written to {self.out}: "
-                f"{error.strerror or error}"
-            ) from error
         claim.release()
         return sealed
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{what} {self.out}: {error.strerror or error}") from error
 
     def _move(self, work: Path, trial: str, seen: Published | None) -> bool:
         """Moves a whole record into place; False where another one stands there."""
@@ -300,8 +321,19 @@ class Store:
             number += 1
 
 
+def _is_result(path: Path) -> bool:
+    return path.is_file() and (path.name == LOG or path.name.startswith(_RESULTS))
+
+
 def _write(record: Record, curve: Sequence[CurveRow], work: Path) -> Record:
-    """Writes curve and `record.json` beside policy, reward and log."""
+    """Writes curve and `record.json` beside policy, reward and log.
+
+    Raises:
+        DataError: If they could not be read again: what an evaluator hands out may be too large.
+    """
+    if record.error is not None:
+        with (work / LOG).open("a", encoding="utf-8") as log:
+            log.write(record.error["traceback"] + "\n")
     _shorten(work / LOG)
     write_atomic(work / "curve.parquet", _parquet(curve))
     files = {p.name: sha256_file(p) for p in sorted(work.iterdir())}
@@ -309,7 +341,8 @@ def _write(record: Record, curve: Sequence[CurveRow], work: Path) -> Record:
     sealed = dataclasses.replace(record, files=files, curve_points=len(curve)).sealed(rows)
     text = json.dumps(sealed.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_text_atomic(work / "record.json", text)
-    return sealed
+    read_curve(work / "curve.parquet", len(curve))
+    return Record.from_json(read_json(work / "record.json"))
 
 
 def _shorten(log: Path) -> None:

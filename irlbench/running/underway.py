@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from irlbench.running.claims import Claim
 from irlbench.running.journal import Logged
 from irlbench.running.limits import Limits
 from irlbench.running.progress import Progress
+from irlbench.running.provenance import describe_error
 from irlbench.running.store import LOG, CurveRow, Published
 from irlbench.running.trial import Job
 from irlbench.task import Score
@@ -90,45 +92,70 @@ class Underway:
         return [self.evaluator] if self.outcome is not None else [self.learner, self.evaluator]
 
     def take(self, child: processes.Child, progress: Progress) -> None:
-        """Takes in one message.
+        """Takes in what a process has said by now.
 
         Raises:
             StorageError: If the disk failed the child.
         """
+        news: list[int | str] = []
         try:
-            message = child.connection.recv()
-        except (EOFError, ConnectionResetError):
+            for message in child.received():
+                if child in self.listened_to and self.error is None:
+                    news += self._hear(child, *message)
+        except (EOFError, ConnectionError):
             self.died(child)
-            return
-        kind, told = message[0], message[1:]
-        if kind == "log":
+        except StorageError:
+            raise
+        except Exception as error:  # a trial can do anything to its end of the pipe
+            self.error = self.error or describe_error(error)
+            told = f"{self._who(child)} said what makes no sense: {self.error['message']}"
+            self.error |= {"type": "BadMessage", "message": told}
+        for note in [what for what in news if isinstance(what, str)]:
+            progress.note(f"{self.job.spec.label}: {note}")
+        for step in [what for what in news if isinstance(what, int)][-1:]:
+            progress.advanced(self.job.spec, step, None)
+
+    def _hear(self, child: processes.Child, kind: str, *told: Any) -> list[int | str]:
+        """Takes in one message; see `child`.
+
+        Returns:
+            What the user is to know: the step that the trial has come to, or a note.
+        """
+        if kind == "storage":
+            folders = f"{Path(self.job.folder).parents[1]} or the cache folder {self.job.home}"
+            raise StorageError(f"{self.job.spec.label} could not write to {folders}: {told[0]}")
+        if kind == "failed":
+            self.error = {name: str(told[0][name]) for name in ("type", "message", "traceback")}
+        elif child is self.evaluator:
+            self._evaluated(*told)
+        elif kind == "log":
             self._log(told[0])
-            progress.advanced(self.job.spec, told[0][0][0] if told[0] else 0, None)
+            return [self.curve[-1][0]] if told[0] else []
         elif kind == "save":
             step, seconds, policy = told
             self.handed.append((step, seconds))
             self._judge(len(self.handed) - 1, policy)
-            progress.advanced(self.job.spec, step, None)
+            return [step]
         elif kind == "resumed":
             rows, self.handed = told
             self._log(rows)
             for place in range(len(self.handed)):
                 self._judge(place, None)
-            progress.note(f"{self.job.spec.label}: goes on from its checkpoint")
+            return ["goes on from its checkpoint"]
         elif kind == "done":
-            policy, self.outcome = told
+            policy, outcome = told
+            self.outcome = {**outcome, "costs": dict(outcome["costs"])}
             self._judge(FINAL, policy)
-        elif kind == "evaluated":
-            self._evaluated(*told)
-        elif kind == "storage":
-            raise StorageError(f"{self.job.spec.label}: {told[0]}")
         else:
-            self.error = told[0]
+            raise ValueError(f"a message of kind {kind!r}")
+        return []
 
     def died(self, child: processes.Child) -> None:
         """Takes in that a process has ended without a last word."""
-        who = "learner" if child is self.learner else "evaluator"
-        self.error = self.error or failure("ProcessDied", f"the {who}'s process {child.ended}")
+        self.error = self.error or failure("ProcessDied", f"{self._who(child)} {child.ended}")
+
+    def _who(self, child: processes.Child) -> str:
+        return f"the {'learner' if child is self.learner else 'evaluator'}'s process"
 
     def check(self, memory: int | None) -> None:
         """Fails the trial if it takes more than it may.
@@ -137,7 +164,6 @@ class Underway:
             memory: Bytes that its processes take, where that is more than they may.
         """
         limits, took = self.limits, time.monotonic() - self.began
-        log = Path(self.job.folder) / LOG
         if self.finished:
             return
         if limits.seconds is not None and took >= limits.seconds:
@@ -149,12 +175,22 @@ class Underway:
                 f"{limits.memory / 2**30:.2f} GiB it was given"
             )
             self.error = failure("MemoryLimit", message)
-        elif log.exists() and log.stat().st_size > limits.log:
-            message = f"the trial printed more than the {limits.log / 2**20:.0f} MiB it may"
-            self.error = failure("OutputLimit", message)
+        self.check_log()
+
+    def check_log(self) -> None:
+        """Fails the trial if it has printed more than it may; looked at in the end too."""
+        with suppress(OSError):
+            if (Path(self.job.folder) / LOG).lstat().st_size > self.limits.log:
+                message = (
+                    f"the trial printed more than the {self.limits.log / 2**20:.0f} MiB it may"
+                )
+                self.error = self.error or failure("OutputLimit", message)
 
     def _log(self, rows: Sequence[Logged]) -> None:
         self.curve += [(step, seconds, "log", name, value) for step, seconds, name, value in rows]
+        if len(self.curve) > self.limits.values:
+            message = f"the trial logged more than the {self.limits.values:,} values it may"
+            self.error = failure("OutputLimit", message)
 
     def _judge(self, place: int, policy: bytes | None) -> None:
         self.queue.append((place, policy))
@@ -164,7 +200,7 @@ class Underway:
     def _send_next(self) -> None:
         """Sends one policy to an evaluator that waits for it: neither side can block the other."""
         try:
-            self.evaluator.connection.send(self.queue[0])
+            self.evaluator.send(self.queue[0])
         except (BrokenPipeError, ConnectionResetError):
             self.died(self.evaluator)
 

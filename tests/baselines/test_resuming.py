@@ -17,11 +17,11 @@ from irlbench.baselines.algorithms.bc import BehaviouralCloning
 from irlbench.baselines.algorithms.references import Base, Expert, Random, Survival
 from irlbench.baselines.solvers.ppo import PPO
 from irlbench.data.demonstrations import Demonstrations, Episode, TokenEpisode
-from irlbench.dynamics import TabularDynamics
 from irlbench.errors import DataError
 from irlbench.policies.causal_lm import CausalLMPolicy
 from irlbench.problem import Budget, Problem
 from irlbench.rewards.linear import LinearReward
+from irlbench.tabular.dynamics import TabularDynamics
 
 
 class Killed(BaseException):

@@ -114,8 +114,8 @@ def test_files_that_are_no_toml(tmp_path):
         read_config(tmp_path / "missing.toml")
     with pytest.raises(UsageError, match=r"run\.toml: is no TOML"):
         read_config(_written(tmp_path, "suite = "))
-    with pytest.raises(UsageError, match="larger than 1 MiB"):
-        read_config(_written(tmp_path, "# " + "x" * 2**20))
+    with pytest.raises(UsageError, match="larger than 32 KiB"):
+        read_config(_written(tmp_path, "# " + "x" * 2**15))
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="is no TOML"):
         read_config(tmp_path / "binary.toml")

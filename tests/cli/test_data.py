@@ -55,6 +55,14 @@ def test_importing_and_listing(capsys, archive):
     assert re.fullmatch(r"  control/hopper-v0  mine  imported +2 +10 +7\.5  [0-9a-f]{12}", row), row
 
 
+def test_fields_that_are_not_read_are_told(capsys, archive):
+    fields = dict(np.load(archive))
+    np.savez(archive, **fields, infos_0=np.zeros(2))
+    assert _import(archive, "--clip-actions") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "not read, as no part of an episode: 1 field ('infos_0')"
+
+
 def test_actions_out_of_bounds_are_refused_unless_asked(capsys, archive):
     assert _import(archive) == 2
     told = capsys.readouterr().err

@@ -164,3 +164,26 @@ def test_what_is_no_size_is_refused(text):
 def test_what_is_no_positive_number_is_refused(text):
     with pytest.raises(UsageError, match="takes a positive number, got"):
         values.number(text, "--gpus-per-trial")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: values.whole("9" * 4000, "--jobs"),
+        lambda: values.whole(str(2**31), "--threads"),
+        lambda: values.counts("9" * 4000, "--demonstrations"),
+        lambda: values.size("9" * 400 + "GB", "--memory"),
+        lambda: values.budget_value("steps", 10**400, "--budget"),
+        lambda: values.budget_value("seconds", "9" * 4000, "--budget"),
+    ],
+    ids=range(6),
+)
+def test_numbers_beyond_all_bounds_are_refused_in_few_words(read):
+    with pytest.raises(UsageError) as caught:
+        read()
+    assert len(str(caught.value)) < 300
+
+
+def test_a_long_list_of_counts_is_read_at_once():
+    many = list(range(1, 50_000))
+    assert values.counts(",".join(map(str, many)), "--demonstrations") == many

@@ -178,6 +178,61 @@ def test_an_episode_beyond_the_horizon_is_refused(archive, tmp_path):
         _import(archive(), tmp_path, ToyTask(horizon=3))
 
 
+def test_actions_of_another_task_are_told_by_their_shape_before_their_number(archive, tmp_path):
+    with pytest.raises(DataError, match=r"field 'actions_0': has shape \(4,\), expected \(4, 2\)"):
+        _import(archive({"actions_0": lambda a: a[:, 0]}), tmp_path, ToyTask(horizon=3))
+
+
+class BoundedTask(ToyTask):
+    def spaces(self):
+        low = np.array([-1, -1, -np.inf], dtype=np.float32)
+        return spaces.Box(low, -low, (3,), np.float32), self._actions
+
+
+def test_observations_out_of_bounds_are_refused(archive, tmp_path):
+    inside = {f"observations_{i}": lambda a: a.clip(-1, 1) for i in range(2)}
+    _import(archive(inside), tmp_path, BoundedTask())
+    outside = {**inside, "observations_1": lambda a: put((3, 1), 1.5)(a.clip(-1, 1))}
+    with pytest.raises(DataError) as caught:
+        _import(archive(outside), tmp_path, BoundedTask(), name="other")
+    assert (
+        "demos.npz, field 'observations_1', row 3: 1 of 15 components lie outside the bounds of "
+        "this task's observations; the first is 1.5 in place [1], where [-1, 1] is possible"
+    ) in str(caught.value)
+
+
+def test_a_bound_that_was_rounded_is_no_bound_that_was_crossed(archive, tmp_path):
+    class Rounded(ToyTask):
+        def spaces(self):
+            return spaces.Box(-np.float32(0.1), np.float32(0.1), (3,), np.float32), self._actions
+
+    # 0.1 as a 64-bit number is smaller than as a 32-bit one, and minus 0.1 the other way round.
+    fields = {f"observations_{i}": lambda a: np.full(a.shape, 0.1) for i in range(2)}
+    assert _import(archive(fields), tmp_path, Rounded()).episodes == 2
+    fields = {f"observations_{i}": lambda a: np.full(a.shape, 0.1000001) for i in range(2)}
+    with pytest.raises(DataError, match="outside the bounds"):
+        _import(archive(fields), tmp_path, Rounded(), name="other")
+
+
+def test_fields_that_are_no_part_of_an_episode_are_named(archive, tmp_path):
+    summary = _import(archive(infos_0=np.zeros(3), notes=np.array(["text"])), tmp_path)
+    assert summary.recipe["ignored"] == {"fields": 2, "first": ["infos_0", "notes"]}
+    many = {f"infos_{i}": np.zeros(1) for i in range(9)}
+    summary = _import(archive(**many), tmp_path, name="other")
+    assert summary.recipe["ignored"]["fields"] == 9
+    assert len(summary.recipe["ignored"]["first"]) == 5
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e200])
+def test_rewards_that_cannot_be_averaged(archive, tmp_path, value):
+    changes = {"rewards_0": lambda a: np.full(a.shape, value)}
+    with pytest.raises(DataError, match="too large to be averaged"):
+        _import(archive(changes), tmp_path)
+    wide = {"rewards_0": lambda a: np.full(a.shape, np.longdouble("1e4000"))}
+    with pytest.raises(DataError, match="field 'rewards_0', row 0: holds inf"):
+        _import(archive(wide), tmp_path)
+
+
 def test_clipping_is_counted(archive, tmp_path):
     path = archive({"actions_0": put((1, 1), 2.0), "actions_1": put((2, 0), -4.0)})
     summary = _import(path, tmp_path, clip_actions=True)

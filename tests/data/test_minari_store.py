@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from irlbench.data.minari_store import (
     write_dataset,
 )
 from irlbench.errors import DataError
+from irlbench.serialisation import sha256_file
 
 TABULAR = (spaces.Discrete(5), spaces.Discrete(3))
 BOXES = (
@@ -58,6 +60,13 @@ def recording(both=TABULAR, lengths=(3, 7, 1), seed=0):
     return Recording(episodes, rewards, *both)
 
 
+def hash_again(folder):
+    """Takes the file as it is now for the one that was written."""
+    described = json.loads((folder / "summary.json").read_text())
+    described["file_hash"] = sha256_file(folder / "data" / "main_data.hdf5")
+    (folder / "summary.json").write_text(json.dumps(described))
+
+
 @pytest.mark.parametrize("both", [TABULAR, BOXES, MIXED], ids=["tabular", "boxes", "mixed"])
 def test_what_is_written_is_read_back(tmp_path, both):
     written = recording(both)
@@ -84,6 +93,7 @@ def test_minari_opens_it(tmp_path, both):
     np.testing.assert_array_equal(dataset[1].rewards, written.rewards[1])
     np.testing.assert_array_equal(dataset[1].observations, written.episodes[1].observations)
     assert "total_steps=7" in repr(dataset[1])
+    assert len(read_dataset(tmp_path / "a")) == 3  # to open it changes nothing
 
 
 def test_reading_demonstrations_needs_no_rewards(tmp_path):
@@ -92,6 +102,7 @@ def test_reading_demonstrations_needs_no_rewards(tmp_path):
     with h5py.File(tmp_path / "a" / "data" / "main_data.hdf5", "a") as file:
         for group in file.values():
             del group["rewards"]
+    hash_again(tmp_path / "a")
     read = read_dataset(tmp_path / "a")
     np.testing.assert_array_equal(read[1].observations, written.episodes[1].observations)
 
@@ -186,8 +197,8 @@ def test_a_missing_data_set_is_named(tmp_path):
 def test_a_newer_format_is_refused(tmp_path):
     write_dataset(tmp_path / "a", "world/task-v0/a", recording(), {})
     place = tmp_path / "a" / "summary.json"
-    place.write_text(place.read_text().replace('"format":1', '"format":2'))
-    with pytest.raises(DataError, match="format 2; this version reads format 1"):
+    place.write_text(place.read_text().replace('"format":2', '"format":3'))
+    with pytest.raises(DataError, match="format 3; this version reads format 2"):
         read_dataset(tmp_path / "a")
     assert datasets_in(tmp_path) == []
 
@@ -196,6 +207,9 @@ def test_a_damaged_file_is_named(tmp_path):
     write_dataset(tmp_path / "a", "world/task-v0/a", recording(), {})
     place = tmp_path / "a" / "data" / "main_data.hdf5"
     place.write_bytes(place.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"a/data/main_data\.hdf5: is damaged"):
+        read_dataset(tmp_path / "a")
+    hash_again(tmp_path / "a")
     with pytest.raises(DataError, match=r"a/data/main_data\.hdf5: cannot be read"):
         read_dataset(tmp_path / "a")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
 import tracemalloc
@@ -200,6 +201,73 @@ def test_other_files_are_refused(tmp_path, name, content, message):
     _refused(tmp_path / name, message)
 
 
+@pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "..\\a", ".."])
+def test_a_name_that_leads_out_of_a_folder_is_refused(tmp_path, name):
+    path = _archive(tmp_path / "x.npz", {f"{name}.npy": _header((1,)) + bytes(8)})
+    _refused(path, "has a name that leads out of a folder")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_refused(tmp_path, method):
+    # Their decoders take memory as the archive asks.
+    path = _archive(tmp_path / "x.npz", {"a.npy": _header((1,)) + bytes(8)}, method)
+    _refused(path, f"is compressed by method {method}; numpy stores or deflates")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.npz")
+    _refused(tmp_path / "x.npz", "is no plain file")
+    (tmp_path / "y.npz").mkdir()
+    _refused(tmp_path / "y.npz", "is no plain file")
+
+
+def _raw(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"{'descr': '<f8', 'fortran_order': False, 'shape': (" + b"1," * 65 + b")}", "claims the"),
+        (b"{'descr': '<f8', 'fortran_order': False, 'shape': (" + b"9" * 5000 + b",)}", "claims"),
+        (b"{'descr': '<f8', 'fortran_order': False, 'shape': (0, " + b"9" * 29 + b")}", "claims"),
+        (b"{'descr': '<f3', 'fortran_order': False, 'shape': (1,)}", "numbers or booleans"),
+        (b"{'descr': ('<f8', (99,)), 'fortran_order': False, 'shape': ()}", "numbers or booleans"),
+        (b"{" * 3000, "holds no NumPy array"),
+        (b"-" * 9000 + b"1", "holds no NumPy array"),
+        (b"{'descr': '<f8', 'fortran_order': __import__('os'), 'shape': ()}", "holds no NumPy"),
+    ],
+)
+def test_headers_that_would_break_a_parser(tmp_path, text, message):
+    path = _archive(tmp_path / "x.npz", {"a.npy": _raw(text) + bytes(8)})
+    assert _refused(path, message).field == "a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (2, ), }",  # as written in C++
+        b"{'descr':'<f8','fortran_order':True,'shape':(2L,)}\n",  # by Python 2
+        b"{ 'descr' : '<f8' , 'fortran_order' : False , 'shape' : ( 2 , ) } \n",
+    ],
+)
+def test_headers_of_other_writers_are_read(tmp_path, text):
+    path = _archive(tmp_path / "x.npz", {"a.npy": _raw(text) + struct.pack("<dd", 1, 2)})
+    with NpzFile(path) as archive:
+        np.testing.assert_array_equal(archive.read("a"), [1.0, 2.0])
+
+
+def test_small_numbers_count_as_what_they_are_cast_to(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.zeros(200, dtype=np.int8))
+    with NpzFile(tmp_path / "x.npz", max_bytes=1600) as archive:
+        assert len(archive.read("a")) == 200
+    with (
+        NpzFile(tmp_path / "x.npz", max_bytes=1599) as archive,
+        pytest.raises(DataError, match=r"claims 200 bytes .* a number counted as 8 bytes"),
+    ):
+        archive.read("a")
+
+
 def test_a_missing_file_and_a_missing_field_are_named(tmp_path):
     _refused(tmp_path / "x.npz", "cannot be read: No such file")
     np.savez(tmp_path / "x.npz", b=np.zeros(1))
@@ -207,5 +275,15 @@ def test_a_missing_file_and_a_missing_field_are_named(tmp_path):
 
 
 def test_numbered_takes_plain_numbers_only():
-    fields = ["obs_0", "obs_1", "obs_01", "obs_x", "obs_-1", "act_2", "obs_²", "obs"]
+    fields = [
+        "obs_0",
+        "obs_1",
+        "obs_01",
+        "obs_" + "9" * 5000,
+        "obs_x",
+        "obs_-1",
+        "act_2",
+        "obs_²",
+        "obs",
+    ]
     assert numbered(fields, "obs") == {0, 1}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from irlbench.reporting.facts import TaskFacts
-from irlbench.running.record import Record
 from irlbench.running.claims import Claim
+from irlbench.running.record import Record
 from irlbench.running.store import Store
 from irlbench.serialisation import sha256_json
 
@@ -67,6 +67,7 @@ def make_record(
         "model": sha("model") if world == "text" else None,
         "device": "cpu",
         "threads": 1,
+        "solvers": {},
         "changed": {},
         **spec,
     }

@@ -289,9 +289,9 @@ def test_each_curve_is_read_once(runs, known, monkeypatch):
     read: list[Path] = []
     inner = curves._read
 
-    def counted(path, name):
-        read.append(path)
-        return inner(path, name)
+    def counted(trial):
+        read.append(trial.folder)
+        return inner(trial)
 
     monkeypatch.setattr(curves, "_read", counted)
     report(runs)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from irlbench.errors import DataError, UsageError
-from irlbench.running.provenance import describe_error, without_paths
 from irlbench.running import claims
 from irlbench.running.claims import Claim
+from irlbench.running.provenance import describe_error, without_paths
 from irlbench.running.record import SCHEMA, Record
 from irlbench.running.store import Store
 from irlbench.running.trial import TrialSpec

@@ -12,16 +12,16 @@ import pytest
 from irlbench.envs.gridworld.evaluation import (
     GridworldEvaluator,
     action_probabilities,
-    optimal_return,
-    roll_out,
-    state_distributions,
 )
 from irlbench.envs.gridworld.maps import FOUR_ROOMS
 from irlbench.envs.gridworld.model import gridworld_model
+from irlbench.envs.gridworld.rollouts import roll_out
 from irlbench.policies.mlp import CategoricalMLPPolicy
 from irlbench.policies.table import TablePolicy, TimeDependentTablePolicy
 from irlbench.policies.uniform import UniformPolicy
 from irlbench.policy import Policy
+from irlbench.tabular.evaluation import optimal_return
+from irlbench.tabular.occupancy import state_distributions
 from irlbench.task import Split
 
 SEEDS = np.arange(4000)
@@ -68,7 +68,8 @@ def test_a_table_is_scored_as_by_enumeration():
     total, discounted, divergence = enumerated(
         layout, horizon, discount, [policy.probabilities] * horizon, expert=expert.probabilities
     )
-    best = optimal_return(gridworld_model(layout, 0.4).dynamics(horizon, discount), np.eye(3)[0])
+    dynamics = gridworld_model(layout, 0.4).dynamics(horizon, discount)
+    best = optimal_return(dynamics, np.eye(3)[0], finite_horizon=True)
     assert scores["return"] == pytest.approx(total, abs=1e-12)
     assert scores["regret"] == pytest.approx(best - discounted, abs=1e-12)
     assert scores["kl_to_expert"] == pytest.approx(divergence, abs=1e-12)

@@ -17,7 +17,8 @@ from irlbench.baselines.algorithms.bc import BehaviouralCloning
 from irlbench.baselines.algorithms.references import Expert, Random, Survival
 from irlbench.baselines.solvers.soft_value_iteration import SoftValueIteration
 from irlbench.data.minari_store import read_rewards
-from irlbench.envs.gridworld import tasks
+from irlbench.envs.gridworld.experts import ExpertModel
+from irlbench.envs.gridworld.task import GridworldTask
 from irlbench.envs.gridworld.tasks import FOUR_ROOMS
 from irlbench.errors import DataError, ResourceError, UsageError
 from irlbench.policies.table import TablePolicy
@@ -115,18 +116,18 @@ def test_an_expert_that_was_changed_is_refused(home, tmp_path, monkeypatch):
         FOUR_ROOMS.evaluator(TaskOptions(), home)
 
 
-def test_a_task_without_an_expert_yet_can_make_one(home, monkeypatch):
-    monkeypatch.setattr(tasks, "ASSETS", home / "nothing here")
-    bare = tasks.GridworldTask(
+def test_a_task_without_an_expert_yet_can_make_one(home):
+    bare = GridworldTask(
         name="bare",
         version=0,
         summary="not measured yet",
         environment="irlbench/FourRooms-v0",
         discount=0.9,
-        temperature=0.3,
+        expert=ExpertModel("maximum-causal-entropy", temperature=0.3),
         pool=2,
         demonstrations=1,
         budget=Budget(),
+        assets=home / "nothing here",
     )
     assert bare.info.references == {}
     solver = SoftValueIteration.configure("gridworld", bare.info.recipe["expert"]["settings"])
@@ -134,7 +135,9 @@ def test_a_task_without_an_expert_yet_can_make_one(home, monkeypatch):
     scores = bare.evaluator(TaskOptions(), home).reference(expert).scores
     assert scores["return"] > 50
     assert "kl_to_expert" not in scores
-    with pytest.raises(DataError):
+    with pytest.raises(
+        DataError, match=r"irlbench experts train gridworld/bare-v0 --out .*nothing"
+    ):
         bare.prepare(TaskOptions(), home)
 
 
@@ -147,7 +150,7 @@ def test_the_hash_covers_the_expert_the_map_and_the_seeds():
     ]
     hashes = set()
     for changes in changed:
-        other = object.__new__(tasks.GridworldTask)
+        other = object.__new__(GridworldTask)
         other.info = replace(FOUR_ROOMS.info, **changes)
         hashes.add(other.hash)
     assert len(hashes - {FOUR_ROOMS.hash}) == len(changed)

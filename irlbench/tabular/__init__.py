@@ -1,0 +1,1 @@
+"""Exact mathematics of finite problems: planning, occupancy measures, evaluation."""
