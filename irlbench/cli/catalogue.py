@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from irlbench.algorithm import Algorithm, Configurable, Solver
+from irlbench.algorithm import Algorithm, Solver
 from irlbench.cli.output import complain
+from irlbench.configurable import Configurable
 from irlbench.registry import Group, registry, why_not
 from irlbench.suite import Suite
 from irlbench.task import Task
