@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from irlbench.algorithm import Configurable, option
+from irlbench.algorithm import option
+from irlbench.configurable import Configurable
 from irlbench.errors import UsageError
 
 
