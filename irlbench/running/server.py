@@ -26,15 +26,15 @@ def _end_descendants(server: int) -> None:
         return  # a child that ends in good order
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        with suppress(ChildProcessError):
+        try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        descendants = psutil.Process().children(recursive=True)
-        if not descendants:
+        except ChildProcessError:  # only the kernel knows: who looks for them may just miss one
             return
-        for process in descendants:
-            with suppress(psutil.Error):
-                process.kill()
+        with suppress(psutil.Error):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    process.kill()
         time.sleep(0.005)
 
 
