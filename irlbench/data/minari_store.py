@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,8 @@ def ensure_dataset(
 ) -> tuple[Path, DatasetSummary]:
     """Builds a data set unless it is there, under a lock: one process builds, others wait.
 
+    One whose summary is damaged is built again: nothing but its recipe is needed.
+
     Args:
         home: The cache folder.
         id: `<world>/<task>/<name>`.
@@ -374,11 +377,14 @@ def ensure_dataset(
         Its folder and its summary.
     """
     folder = built_folder(home, id, recipe)
-    if not (folder / SUMMARY).exists():
-        with locked(home, f"data/{id}"):
-            if not (folder / SUMMARY).exists():
-                write_dataset(folder, id, build(), recipe)
-    return folder, read_summary(folder)
+    with suppress(DataError):
+        return folder, read_summary(folder)
+    with locked(home, f"data/{id}"):
+        with suppress(DataError):
+            return folder, read_summary(folder)  # another process has built it meanwhile
+        shutil.rmtree(folder, ignore_errors=True)
+        write_dataset(folder, id, build(), recipe)
+        return folder, read_summary(folder)
 
 
 def datasets_in(root: Path) -> list[tuple[Path, DatasetSummary]]:

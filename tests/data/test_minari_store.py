@@ -221,6 +221,15 @@ def test_a_recipe_has_a_place_of_its_own(tmp_path):
     assert one == built_folder(tmp_path, "world/task-v0/expert", {"count": 1})
 
 
+@pytest.mark.parametrize("text", ["", "{}", '{"format": 2, "unknown": 1}', "[" * 99])
+def test_a_damaged_summary_of_built_data_is_built_again(tmp_path, text):
+    recipe = {"count": 3}
+    folder, whole = ensure_dataset(tmp_path, "world/task-v0/expert", recipe, recording)
+    (folder / "summary.json").write_text(text)
+    assert ensure_dataset(tmp_path, "world/task-v0/expert", recipe, recording) == (folder, whole)
+    read_dataset(folder)
+
+
 def _build(home, marks):
     def build():
         with marks.open("a") as stream:

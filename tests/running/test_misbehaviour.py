@@ -179,9 +179,9 @@ class Ran:
         return {n: r.content_hash for n, r in self.records.items() if f"bad/{n}" in GOOD}
 
 
-def left_over(folder: Path) -> list[str]:
+def left_over(folder: Path) -> dict[int, str]:
     """Processes that live, and have a file under a folder open or left their id there."""
-    found = []
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         if process.name == str(os.getpid()) or not _lives(process):
             continue
@@ -190,10 +190,10 @@ def left_over(folder: Path) -> list[str]:
         except OSError:
             continue
         if any(file.startswith(f"{folder}/") for file in files):
-            found.append((process / "cmdline").read_text())
+            found[int(process.name)] = str(files)
     for file in folder.rglob("*.pid"):
         if _lives(Path("/proc") / file.read_text()):
-            found.append(str(file))
+            found[int(file.read_text())] = file.name
     return found
 
 
@@ -235,7 +235,7 @@ def test_the_rest_is_unharmed_and_nothing_lives_on(
     any_run = together(group)
     assert any_run.good == alone
     assert len(alone) == len(GOOD)
-    assert any_run.left == []
+    assert any_run.left == {}
     assert any_run.summary.done + any_run.summary.failed == any_run.planned
     assert len(any_run.records) == any_run.planned
     assert not list((any_run.out / "working").iterdir())
@@ -356,7 +356,7 @@ def test_the_machine_itself_is_a_limit(
     assert ran.error("eats-slowly")["type"] == "MemoryLimit"
     assert "more than the 0.59 GiB" in ran.error("eats-slowly")["message"]
     assert ran.good == alone
-    assert ran.left == []
+    assert ran.left == {}
 
 
 def test_who_logs_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,7 +365,7 @@ def test_who_logs_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     ran = Ran(tmp_path, ["logs-without-end"], GOOD[:1], jobs=2)
     assert ran.error("logs-without-end")["type"] == "OutputLimit"
     assert "logged more than the 20,000 values it may" in ran.error("logs-without-end")["message"]
-    assert ran.left == []
+    assert ran.left == {}
 
 
 @pytest.mark.slow
@@ -373,7 +373,7 @@ def test_a_child_that_lets_go_of_everything_does_not_hold_up_the_run(tmp_path: P
     ran = Ran(tmp_path, ["closes-everything-and-hangs"], GOOD[:1], jobs=2)
     assert "does not answer any more" in ran.error("closes-everything-and-hangs")["message"]
     assert ran.summary.done == 1
-    assert ran.left == []
+    assert ran.left == {}
 
 
 def test_a_killed_fork_server_is_replaced(tmp_path: Path, alone: dict[str, str]) -> None:
@@ -381,7 +381,7 @@ def test_a_killed_fork_server_is_replaced(tmp_path: Path, alone: dict[str, str])
     assert ran.error("kills-the-fork-server")["type"] == "ProcessDied"
     again = Ran(tmp_path / "again", (), GOOD, jobs=2)
     assert again.good == alone
-    assert ran.left == again.left == []
+    assert ran.left == again.left == {}
 
 
 # --- evaluators and preparation
@@ -410,7 +410,7 @@ def judged_badly(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[
         jobs=2,
         out=out,
     )
-    assert left_over(out) == []
+    assert left_over(out) == {}
     store = Store(out)
     return store, {r.spec["task"]: r for r in store.records()}
 
@@ -438,7 +438,7 @@ def test_an_evaluator_that_never_listens_does_not_hold_up_the_driver(tmp_path: P
     )
     assert "Timeout" in summary.failures[0][1]
     assert time.monotonic() - began < 30
-    assert left_over(tmp_path) == []
+    assert left_over(tmp_path) == {}
 
 
 def test_preparation_that_dies_is_noticed_though_its_child_lives(tmp_path: Path) -> None:
@@ -449,7 +449,7 @@ def test_preparation_that_dies_is_noticed_though_its_child_lives(tmp_path: Path)
             "gridworld/unprepared", algorithms=GOOD[:1], data=tmp_path, out=tmp_path / "out"
         )
     assert time.monotonic() - began < 30
-    assert left_over(tmp_path) == []
+    assert left_over(tmp_path) == {}
 
 
 # --- the driver is stopped, or dies
@@ -507,6 +507,8 @@ def drivers(tmp_path: Path) -> Iterator[Any]:
     yield start
     for driver in started:
         driver.kill()
+        for pid in left_over(tmp_path):  # of a test that has failed
+            os.kill(pid, signal.SIGKILL)
         driver.communicate()
 
 
