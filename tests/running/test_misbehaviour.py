@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,11 +19,16 @@ from irlbench.running import asked, limits
 from irlbench.running.limits import Limits
 from irlbench.running.store import Store
 
+from .together import (  # noqa: TID252 - the tests are no package with a name
+    GOOD,
+    PLUGINS,
+    TASK,
+    Ran,
+    left_over,
+)
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-PLUGINS = [Path(__file__).with_name(name) for name in ("toy_plugin.py", "bad_toys.py")]
-TASK = "gridworld/toy"
-GOOD = [f"bad/good-{number}" for number in (1, 2, 3, 4)]
 MIB = 2**20
 
 #: Toy to the type of the error and a part of its message.
@@ -129,79 +131,6 @@ def toys(*groups: str) -> list[Any]:
         names = [name for name in TOGETHER[group][0] if name not in SATED]
         found += [pytest.param(group, name, marks=marks) for name in names]
     return found
-
-
-class Ran:
-    """One run of bad toys among good ones, and what it left.
-
-    Args:
-        folder: Of the run.
-        toys: The bad ones.
-        good: The good ones.
-        more: Arguments of `irlbench.run`.
-    """
-
-    def __init__(
-        self, folder: Path, toys: Sequence[str], good: Sequence[str] = GOOD, **more: Any
-    ) -> None:
-        self.folder, self.out = folder, folder / "out"
-        settings = {}
-        for toy in toys:
-            (folder / toy).mkdir(parents=True)
-            settings[f"bad/{toy}.where"] = str(folder / toy)
-        mixed = [f"bad/{toy}" for toy in toys]
-        for place, name in enumerate(good):
-            mixed.insert(place * (len(mixed) // len(good) + 1), name)
-        self.planned = len(mixed)
-        more = {"seeds": 1, "settings": settings, **more}
-        self.summary = irlbench.run(TASK, algorithms=mixed, plugins=PLUGINS, out=self.out, **more)
-        self.left = left_over(folder)
-        self.store = Store(self.out)
-        self.records = {r.spec["algorithm"].removeprefix("bad/"): r for r in self.store.records()}
-
-    def error(self, toy: str) -> dict[str, str]:
-        """What a toy's record says went wrong; the record and its files are whole."""
-        record = self.records[toy]
-        self.store.check(record)
-        assert record.failed
-        assert record.scores == {}
-        assert record.error is not None
-        assert record.error["traceback"] in self.log(toy)
-        return dict(record.error)
-
-    def log(self, toy: str) -> str:
-        """What a toy has printed, as it was kept."""
-        return (self.store.folder(self.records[toy].trial) / "log.txt").read_text(errors="replace")
-
-    @property
-    def good(self) -> dict[str, str]:
-        """Content hashes of the good ones."""
-        return {n: r.content_hash for n, r in self.records.items() if f"bad/{n}" in GOOD}
-
-
-def left_over(folder: Path) -> dict[int, str]:
-    """Processes that live, and have a file under a folder open or left their id there."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()) or not _lives(process):
-            continue
-        try:
-            files = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(file.startswith(f"{folder}/") for file in files):
-            found[int(process.name)] = str(files)
-    for file in folder.rglob("*.pid"):
-        if _lives(Path("/proc") / file.read_text()):
-            found[int(file.read_text())] = file.name
-    return found
-
-
-def _lives(process: Path) -> bool:
-    try:
-        return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -450,183 +379,3 @@ def test_preparation_that_dies_is_noticed_though_its_child_lives(tmp_path: Path)
         )
     assert time.monotonic() - began < 30
     assert left_over(tmp_path) == {}
-
-
-# --- the driver is stopped, or dies
-
-_DRIVER = """
-import sys, time
-from pathlib import Path
-from irlbench.running import processes, store
-from irlbench.cli import main
-
-mode, where = sys.argv.pop(1), Path(sys.argv.pop(1))
-write, end = store._write, processes.end
-
-def slow_write(*arguments):
-    (where / "writing").touch()
-    for _ in range(10 if mode == "slow-write" else 60):
-        time.sleep(0.1)
-    return write(*arguments)
-
-def slow_end(children):
-    children = list(children)
-    if (where / "stopping").exists() and children:
-        (where / "ending").touch()
-        for _ in range(15 if mode == "slow-end" else 60):
-            time.sleep(0.1)
-    end(children)
-    (where / "ended").touch()
-
-if mode.endswith("slow-write"):
-    store._write = slow_write
-if mode.endswith("slow-end"):
-    processes.end = slow_end
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[Any]:
-    """Starts drivers in sessions of their own; none of them outlives the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(mode: str, *algorithms: str) -> subprocess.Popen[str]:
-        (tmp_path / "driver.py").write_text(_DRIVER)
-        where = tmp_path / "where"
-        where.mkdir(exist_ok=True)
-        command = [sys.executable, str(tmp_path / "driver.py"), mode, str(where), "run", TASK]
-        command += [f"--plugin={path}" for path in PLUGINS]
-        command += ["--seeds=1", "--jobs=2", f"--algorithms={','.join(algorithms)}", "--out=out"]
-        command += [f"--set={name}.where={where}" for name in algorithms]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        driver = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)  # type: ignore[call-overload]
-        started.append(driver)
-        return driver
-
-    yield start
-    for driver in started:
-        driver.kill()
-        for pid in left_over(tmp_path):  # of a test that has failed
-            os.kill(pid, signal.SIGKILL)
-        driver.communicate()
-
-
-def _await(path: Path, driver: subprocess.Popen[str]) -> None:
-    for _ in range(1200):
-        if path.exists():
-            return
-        if driver.poll() is not None:
-            raise AssertionError(driver.communicate())
-        time.sleep(0.05)
-    raise AssertionError(f"no {path.name}")
-
-
-def _nothing_lives(folder: Path, seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while left_over(folder):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def _ids(out: Path) -> set[str]:
-    """Names of the algorithms of the records; each record is whole."""
-    store = Store(out)
-    for trial in store.ids():
-        store.check(store.read(trial))
-    return {record.spec["algorithm"] for record in store.records()}
-
-
-def test_a_childs_children_die_with_a_killed_driver(tmp_path: Path, drivers: Any) -> None:
-    driver = drivers("plain", "bad/hangs-with-family")
-    _await(tmp_path / "where/hanging", driver)
-    assert len(list(tmp_path.glob("where/*.pid"))) == 3
-    assert len(left_over(tmp_path)) >= 4
-    driver.kill()
-    driver.wait()
-    assert _nothing_lives(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGINT,
-        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-)
-def test_a_record_that_is_being_written_is_finished_first(
-    tmp_path: Path, drivers: Any, number: int
-) -> None:
-    driver = drivers("slow-write", "bad/good-1", "bad/hangs-with-family")
-    _await(tmp_path / "where/writing", driver)
-    os.killpg(driver.pid, number)  # as a terminal does: to all of the group
-    output, errors = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    assert "interrupted; every finished trial is kept" in errors
-    assert "to go on: irlbench run gridworld/toy" in errors
-    assert "Traceback" not in output + errors
-    assert _ids(tmp_path / "out") == {"bad/good-1"}
-    assert not list((tmp_path / "out/working").iterdir())
-    assert _nothing_lives(tmp_path, 0.0)
-
-
-def test_ctrl_c_twice_stops_at_once_and_the_same_command_goes_on(
-    tmp_path: Path, drivers: Any, alone: dict[str, str]
-) -> None:
-    driver = drivers("very-slow-write", "bad/good-1", "bad/hangs-with-family")
-    _await(tmp_path / "where/writing", driver)
-    os.killpg(driver.pid, signal.SIGINT)
-    time.sleep(0.3)
-    assert driver.poll() is None
-    began = time.monotonic()
-    os.killpg(driver.pid, signal.SIGINT)
-    _, errors = driver.communicate(timeout=60)
-    assert time.monotonic() - began < 3, "it writes for 6 s"
-    assert driver.returncode == 130
-    assert "to go on: irlbench run" in errors
-    assert "Traceback" not in errors
-    assert _ids(tmp_path / "out") == set()
-    assert _nothing_lives(tmp_path)
-    settings = {"bad/good-1.where": str(tmp_path / "where")}
-    again = {"plugins": PLUGINS, "seeds": 1, "out": tmp_path / "out", "settings": settings}
-    assert irlbench.run(TASK, algorithms=["bad/good-1"], **again).done == 1  # type: ignore[arg-type]
-
-
-@pytest.mark.slow
-def test_ctrl_c_once_more_while_processes_are_ended_leaves_none_behind(
-    tmp_path: Path, drivers: Any
-) -> None:
-    driver = drivers("slow-end", "bad/hangs-with-family", "bad/good-1")
-    _await(tmp_path / "where/hanging", driver)
-    (tmp_path / "where/stopping").touch()
-    (tmp_path / "where/ended").unlink(missing_ok=True)
-    os.killpg(driver.pid, signal.SIGINT)
-    _await(tmp_path / "where/ending", driver)
-    os.killpg(driver.pid, signal.SIGINT)
-    _, errors = driver.communicate(timeout=60)
-    assert (tmp_path / "where/ended").exists(), "the second one waits for the clean-up"
-    assert driver.returncode == 130
-    assert "to go on: irlbench run" in errors
-    assert "Traceback" not in errors
-    assert _nothing_lives(tmp_path, 0.0)
-    assert _ids(tmp_path / "out") <= {"bad/good-1"}
-
-
-@pytest.mark.slow
-def test_an_impatient_third_ctrl_c_ends_the_clean_up_too(tmp_path: Path, drivers: Any) -> None:
-    driver = drivers("very-slow-end", "bad/hangs-with-family")
-    _await(tmp_path / "where/hanging", driver)
-    (tmp_path / "where/stopping").touch()
-    os.killpg(driver.pid, signal.SIGINT)
-    _await(tmp_path / "where/ending", driver)
-    began = time.monotonic()
-    for _ in range(2):
-        os.killpg(driver.pid, signal.SIGINT)
-        time.sleep(0.2)
-    driver.communicate(timeout=60)
-    assert time.monotonic() - began < 4, "it cleans up for 6 s"
-    assert driver.returncode == 130
-    assert _nothing_lives(tmp_path), "then the fork server ends them"
