@@ -271,24 +271,29 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(
     toy = ("bad/takes-its-time",)
     go(tmp_path / "reference", *toy, settings=settings)
     (where / "stop").touch()
-    # Ended from outside, as a kill would: what it goes on from stays.
-    timer = subprocess.Popen(
+    driver = subprocess.Popen(  # killed: what it goes on from stays
         [
             sys.executable,
             "-c",
-            "import os, signal, sys, time, pathlib\n"
-            "hanging = pathlib.Path(sys.argv[1])\n"
-            "while not hanging.exists(): time.sleep(0.01)\n"
-            "os.kill(int(sys.argv[2]), signal.SIGINT)",
-            str(where / "hanging"),
-            str(os.getpid()),
-        ]
+            "import pathlib, sys\n"
+            "from tests.running.together import go\n"
+            "out, where = map(pathlib.Path, sys.argv[1:])\n"
+            "go(out, 'bad/takes-its-time', settings={'bad/takes-its-time.where': str(where)})",
+            str(out),
+            str(where),
+        ],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
     )
     try:
-        assert go(out, *toy, settings=settings).interrupted
+        deadline = time.monotonic() + 60
+        while not (where / "hanging").exists():
+            assert driver.poll() is None
+            assert time.monotonic() < deadline, "the trial never began"
+            time.sleep(0.01)
     finally:
-        timer.kill()
-        timer.wait()
+        driver.kill()
+        driver.wait()
     (folder,) = (out / "working").iterdir()
     CHANGES[change](folder / name, random.Random(f"{name} {change}"))
     (where / "stop").unlink()
