@@ -59,7 +59,10 @@ def archive(members, compression=zipfile.ZIP_STORED) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as made:
         for name, content in members:
-            made.writestr(name, content)
+            member = zipfile.ZipInfo("member")
+            member.filename = name  # as it is: the constructor would cut it at a NUL
+            member.compress_type = compression
+            made.writestr(member, content)
     return stream.getvalue()
 
 
