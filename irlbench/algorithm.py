@@ -266,8 +266,9 @@ class Algorithm(Configurable, ABC):
         paper: Where it comes from.
         worlds: The worlds it runs in.
         actions: The kinds of action it handles: "discrete", "continuous", "tokens".
-        needs: The resources it takes in every world; see `needs_for`.
-        tracks: The tracks it can be ranked in, its default first.
+        needs: The resources it takes in every world and track; see `needs_for`.
+        optional: The resources it takes where a task supplies them.
+        tracks: The tracks it can be ranked in; the first that a task allows is its default there.
         resumable: Whether it uses `run.checkpoint` and `run.restored`.
     """
 
@@ -275,13 +276,19 @@ class Algorithm(Configurable, ABC):
     worlds: ClassVar[tuple[str, ...]] = WORLDS
     actions: ClassVar[tuple[str, ...]] = ("discrete", "continuous", "tokens")
     needs: ClassVar[frozenset[str]] = frozenset()
+    optional: ClassVar[frozenset[str]] = frozenset()
     tracks: ClassVar[tuple[str, ...]] = ("demonstrations",)
     resumable: ClassVar[bool] = False
 
     @classmethod
-    def needs_for(cls, world: str) -> frozenset[str]:
-        """The resources it takes in a world."""
-        return cls.needs
+    def needs_for(cls, world: str, track: str) -> frozenset[str]:
+        """The resources it takes in a world: `needs`, and those that the track is named after.
+
+        Args:
+            world: One of `WORLDS`.
+            track: One of `tracks`.
+        """
+        return cls.needs | (frozenset(track.split("+")) & frozenset(RESOURCES))
 
     @classmethod
     def solvers_for(cls, world: str, config: Any) -> tuple[str, ...]:

@@ -175,8 +175,14 @@ def registry() -> Registry:
     return Registry()
 
 
-def why_not(algorithm: type[Algorithm], task: Task) -> str | None:
-    """Why an algorithm cannot run on a task, or None where it can. Runs nothing."""
+def why_not(algorithm: type[Algorithm], task: Task, track: str | None = None) -> str | None:
+    """Why an algorithm cannot run on a task, or None where it can. Runs nothing.
+
+    Args:
+        algorithm: Any.
+        task: Any.
+        track: One of the algorithm's; None: whichever would do, and the reason is the first's.
+    """
     if task.world not in algorithm.worlds:
         return f"{algorithm.id} runs in {', '.join(algorithm.worlds)}, not in {task.world}"
     if task.info.actions not in algorithm.actions:
@@ -184,28 +190,60 @@ def why_not(algorithm: type[Algorithm], task: Task) -> str | None:
             f"{algorithm.id} handles {', '.join(algorithm.actions)} actions, "
             f"{task.id} has {task.info.actions} ones"
         )
-    missing = algorithm.needs_for(task.world) - task.info.supplies
+    if track is None:
+        reasons = [why_not(algorithm, task, each) for each in algorithm.tracks]
+        return None if None in reasons else reasons[0]
+    if track not in algorithm.tracks:
+        return f"{algorithm.id} is in {', '.join(algorithm.tracks)}, not in track {track}"
+    needs = algorithm.needs_for(task.world, track)
+    beyond = (needs | algorithm.optional) - resources_of(track)
+    if beyond:
+        return (
+            f"{algorithm.id} takes {', '.join(sorted(beyond))}, which track {track!r} does not "
+            "give: declare the track that does"
+        )
+    missing = needs - task.info.supplies
     if missing:
         return f"{algorithm.id} needs {', '.join(sorted(missing))}, which {task.id} does not supply"
-    for track in algorithm.tracks:
-        beyond = algorithm.needs_for(task.world) - resources_of(track)
-        if beyond:
-            return (
-                f"{algorithm.id} takes {', '.join(sorted(beyond))}, which track {track!r} does not "
-                "give: declare the track that does"
-            )
     return None
 
 
-def require_pair(algorithm: type[Algorithm], task: Task) -> None:
+def tracks_on(algorithm: type[Algorithm], task: Task) -> tuple[str, ...]:
+    """The tracks in which an algorithm can run on a task, its default there first."""
+    return tuple(track for track in algorithm.tracks if why_not(algorithm, task, track) is None)
+
+
+def granted(algorithm: type[Algorithm], task: Task, track: str) -> frozenset[str]:
+    """The resources that an algorithm gets of a task: what it needs, and what else it can use."""
+    return algorithm.needs_for(task.world, track) | (algorithm.optional & task.info.supplies)
+
+
+def require_pair(algorithm: type[Algorithm], task: Task, track: str | None = None) -> None:
     """Refuses a pair that cannot run.
 
+    Args:
+        algorithm: Any.
+        task: Any.
+        track: The one that was asked for, or None.
+
     Raises:
-        UnsupportedPairError: With the reason.
+        UnsupportedPairError: With the reason, and which algorithms would do.
     """
-    reason = why_not(algorithm, task)
-    if reason is not None:
-        raise UnsupportedPairError(f"{reason}; `irlbench list matrix` shows what goes together")
+    reason = why_not(algorithm, task, track)
+    if reason is None:
+        return
+    others = [registry().algorithm(name) for name in registry().names("algorithms")]
+    would_do = [
+        other.id
+        for other in others
+        if "reference" not in other.tracks
+        and (track is None or track in other.tracks)
+        and why_not(other, task, track) is None
+    ]
+    instead = f"{task.id} takes {', '.join(would_do)}; " if would_do else ""
+    raise UnsupportedPairError(
+        f"{reason}; {instead}`irlbench list matrix` shows what goes together"
+    )
 
 
 def _no_suite(name: str) -> UnknownNameError:

@@ -14,12 +14,16 @@ class Entry:
     Attributes:
         task: Task id.
         algorithms: Algorithm ids.
+        tracks: Each algorithm runs in those of these that it can; empty: in its default.
+        demonstrations: Numbers of demonstrations, a trial for each; empty: the task's.
         settings: `algorithm.field` to value, where the suite departs from defaults.
         budget: Budget field to value, where it departs from the task's.
     """
 
     task: str
     algorithms: tuple[str, ...]
+    tracks: tuple[str, ...] = ()
+    demonstrations: tuple[int, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     budget: Mapping[str, float] = field(default_factory=dict)
 

@@ -56,7 +56,7 @@ class BehaviouralCloning(Algorithm):
     }
 
     @classmethod
-    def needs_for(cls, world: str) -> frozenset[str]:
+    def needs_for(cls, world: str, track: str) -> frozenset[str]:
         """On text it starts from the reference model."""
         return cls.needs | {"reference_model"} if world == "text" else cls.needs
 

@@ -80,7 +80,7 @@ class Survival(Algorithm):
     usual: ClassVar[Mapping[str, str]] = {"gridworld": "soft-value-iteration", "control": "ppo"}
 
     @classmethod
-    def needs_for(cls, world: str) -> frozenset[str]:
+    def needs_for(cls, world: str, track: str) -> frozenset[str]:
         """Dynamics where they are known, interaction elsewhere."""
         return frozenset({"dynamics"} if world == "gridworld" else {"interaction"})
 

@@ -105,7 +105,11 @@ def _configurable(thing: type[Algorithm] | type[Solver]) -> dict[str, Any]:
     if issubclass(thing, Algorithm):
         found["paper"] = thing.paper
         found["tracks"] = list(thing.tracks)
-        found["needs"] = {world: sorted(thing.needs_for(world)) for world in thing.worlds}
+        found["needs"] = {
+            track: {world: sorted(thing.needs_for(world, track)) for world in thing.worlds}
+            for track in thing.tracks
+        }
+        found["optional"] = sorted(thing.optional)
         found["resumable"] = thing.resumable
     else:
         found["needs"] = sorted(thing.needs)
@@ -143,6 +147,8 @@ def _suite(suite: Suite) -> dict[str, Any]:
             {
                 "task": entry.task,
                 "algorithms": list(entry.algorithms),
+                "tracks": list(entry.tracks),
+                "demonstrations": list(entry.demonstrations),
                 "settings": {key: _plain(value) for key, value in entry.settings.items()},
                 "budget": dict(entry.budget),
             }

@@ -190,22 +190,14 @@ def _show_task(task: dict[str, Any]) -> None:
 
 def _show_configurable(entry: dict[str, Any]) -> None:
     heading(f"{entry['id']} (version {entry['version']})")
-    needs = entry["needs"]
-    if isinstance(needs, dict):
-        shown = {world: ", ".join(names) or "nothing" for world, names in needs.items()}
-        same = len(set(shown.values())) == 1
-        needs = (
-            next(iter(shown.values())) if same else "; ".join(f"{w}: {n}" for w, n in shown.items())
-        )
-    else:
-        needs = ", ".join(needs) or "nothing"
     rows = [
         ["about", entry["summary"]],
         ["paper", entry.get("paper", "")],
         ["worlds", ", ".join(entry["worlds"])],
         ["actions", ", ".join(entry["actions"])],
         ["tracks", "; ".join(f"{t} ({TRACKS.get(t, '')})" for t in entry.get("tracks", ()))],
-        ["needs", needs],
+        ["needs", _needs(entry["needs"])],
+        ["can use", ", ".join(entry.get("optional", ()))],
     ]
     table([row for row in rows if row[1]])
     say()
@@ -228,6 +220,16 @@ def _show_configurable(entry: dict[str, Any]) -> None:
         say("  none")
 
 
+def _needs(needs: Any) -> str:
+    """What it takes, told apart by track and world only where these differ."""
+    if not isinstance(needs, dict):
+        return ", ".join(needs) or "nothing"
+    shown = {name: _needs(value) for name, value in needs.items()}
+    if len(set(shown.values())) == 1:
+        return next(iter(shown.values()))
+    return "; ".join(f"{name}: {told}" for name, told in shown.items())
+
+
 def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -239,6 +241,11 @@ def _show_suite(suite: dict[str, Any]) -> None:
     rows = []
     for entry in suite["entries"]:
         changed = [f"{k}={_short(v)}" for k, v in {**entry["settings"], **entry["budget"]}.items()]
+        changed += [
+            f"{name} {', '.join(map(str, entry[name]))}"
+            for name in ("tracks", "demonstrations")
+            if entry[name]
+        ]
         rows.append([entry["task"], ", ".join(entry["algorithms"]), " ".join(changed)])
     table(rows)
 

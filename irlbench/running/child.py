@@ -24,7 +24,7 @@ import numpy as np
 from irlbench.algorithm import Run, Solution
 from irlbench.errors import IrlbenchError, UsageError
 from irlbench.policy import KINDS, Policy, load_policy
-from irlbench.registry import registry
+from irlbench.registry import granted, registry
 from irlbench.reward import FORMS, save_reward
 from irlbench.running import kernel
 from irlbench.running.claims import Claim
@@ -72,7 +72,7 @@ def _fit(job: Job, line: Line) -> tuple[bytes | None, dict[str, Any]]:
     task, algorithm = registry().task(spec.task), registry().algorithm(spec.algorithm)
     request = ProblemRequest(
         seed=spec.seed,
-        needs=algorithm.needs_for(task.world),
+        needs=granted(algorithm, task, spec.track),
         track=spec.track,
         demonstrations=spec.demonstrations,
         preferences=spec.preferences,

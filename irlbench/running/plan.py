@@ -11,7 +11,7 @@ from typing import Any
 from irlbench.algorithm import TRACKS, Algorithm
 from irlbench.errors import UnknownNameError, UnsupportedPairError, UsageError
 from irlbench.problem import Budget
-from irlbench.registry import registry, require_known, require_pair, why_not
+from irlbench.registry import registry, require_known, require_pair, tracks_on
 from irlbench.running.trial import TrialSpec
 from irlbench.serialisation import sha256_json
 from irlbench.suite import Suite
@@ -53,11 +53,13 @@ class Choices:
 
 @dataclass(frozen=True)
 class Cell:
-    """One task and algorithm, with what a suite sets for it."""
+    """One task, algorithm and track, with what a suite sets for it."""
 
     task: Task
     algorithm: type[Algorithm]
+    track: str
     seeds: tuple[int, ...]
+    demonstrations: tuple[int, ...] | None
     settings: Mapping[str, Any]
     budget: Mapping[str, float | None]
 
@@ -85,7 +87,7 @@ def cells(choices: Choices) -> list[Cell]:
         raise UnsupportedPairError(f"{asked} runs on none of {', '.join(choices.targets)}")
     _check_settings(choices.settings, result)
     for name in ("demonstrations", "preferences"):
-        takers = [c for c in result if name in c.algorithm.needs_for(c.task.world)]
+        takers = [c for c in result if name in c.algorithm.needs_for(c.task.world, c.track)]
         if getattr(choices, name) is not None and not takers:
             raise UsageError(f"--{name}: no algorithm of this run takes {name}")
     return result
@@ -96,28 +98,42 @@ def _of_suite(suite: Suite, wanted: list[type[Algorithm]], choices: Choices) -> 
         task = registry().task(entry.task)
         listed = wanted or [registry().algorithm(name) for name in entry.algorithms]
         for algorithm in listed:
-            if why_not(algorithm, task) is None and _on_track(algorithm, choices.track):
-                seeds = choices.seeds or suite.seeds
-                settings = {**entry.settings, **choices.settings}
-                yield Cell(task, algorithm, seeds, settings, {**entry.budget, **choices.budget})
+            for track in _tracks(algorithm, task, choices.track, entry.tracks):
+                yield Cell(
+                    task,
+                    algorithm,
+                    track,
+                    choices.seeds or suite.seeds,
+                    choices.demonstrations or entry.demonstrations or None,
+                    {**entry.settings, **choices.settings},
+                    {**entry.budget, **choices.budget},
+                )
 
 
 def _of_task(task: Task, wanted: list[type[Algorithm]], choices: Choices) -> Iterable[Cell]:
     seeds = choices.seeds or DEFAULT_SEEDS
     for algorithm in wanted:
-        require_pair(algorithm, task)
-        if not _on_track(algorithm, choices.track):
-            raise UnsupportedPairError(
-                f"{algorithm.id} is in {', '.join(algorithm.tracks)}, not in track {choices.track}"
-            )
+        require_pair(algorithm, task, None if "reference" in algorithm.tracks else choices.track)
     listed = wanted or [registry().algorithm(name) for name in registry().names("algorithms")]
     for algorithm in listed:
-        if why_not(algorithm, task) is None and _on_track(algorithm, choices.track):
-            yield Cell(task, algorithm, seeds, choices.settings, choices.budget)
+        for track in _tracks(algorithm, task, choices.track):
+            given = choices.demonstrations
+            yield Cell(task, algorithm, track, seeds, given, choices.settings, choices.budget)
 
 
-def _on_track(algorithm: type[Algorithm], track: str | None) -> bool:
-    return track is None or track in algorithm.tracks or "reference" in algorithm.tracks
+def _tracks(
+    algorithm: type[Algorithm], task: Task, asked: str | None, listed: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The tracks in which an algorithm runs on a task: asked for, listed by a suite, its default.
+
+    Reference rows run beside any track.
+    """
+    possible = tracks_on(algorithm, task)
+    if asked is not None:
+        return tuple(track for track in possible if track in (asked, "reference"))
+    if listed:
+        return tuple(track for track in possible if track in (*listed, "reference"))
+    return possible[:1]
 
 
 def _check_settings(settings: Mapping[str, Any], planned: Sequence[Cell]) -> None:
@@ -217,11 +233,11 @@ def trials(
 def _of_cell(cell: Cell, prepared: Prepared, choices: Choices) -> list[TrialSpec]:
     """One trial for each choice of what is given; the seed is still to be put in."""
     task, algorithm = cell.task, cell.algorithm
-    needs = algorithm.needs_for(task.world)
+    needs = algorithm.needs_for(task.world, cell.track)
     takes_demonstrations = "demonstrations" in needs
     demos = choices.demos if takes_demonstrations else None
     usual = None if demos else task.info.demonstrations
-    counts: Sequence[int | None] = choices.demonstrations or (usual,)
+    counts: Sequence[int | None] = cell.demonstrations or (usual,)
     comparisons: Sequence[int | None] = choices.preferences or (None,)
     config, changed = _configured(cell)
     uses_given = takes_demonstrations or task.info.needs_data is not None
@@ -238,7 +254,7 @@ def _of_cell(cell: Cell, prepared: Prepared, choices: Choices) -> list[TrialSpec
         plugin_hash=_plugin_hash(cell),
         config=config,
         budget=_budget(cell),
-        track=choices.track if choices.track in algorithm.tracks else algorithm.tracks[0],
+        track=cell.track,
         demonstrations=None,
         preferences=None,
         seed=0,

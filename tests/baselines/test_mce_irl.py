@@ -61,7 +61,7 @@ def fitted(home: Path):
         task, budget = registry().task(name), budget or Budget()
         request = ProblemRequest(
             seed=seed,
-            needs=algorithm.needs_for("gridworld"),
+            needs=algorithm.needs_for("gridworld", algorithm.tracks[0]),
             track=algorithm.tracks[0],
             demonstrations=demonstrations,
         )

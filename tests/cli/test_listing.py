@@ -54,7 +54,7 @@ def test_hyperparameters_come_with_default_and_help(capsys):
     assert "Adam" in rate["help"]
     assert fields["hidden"]["default"] == [256, 256]
     assert all(field["help"] for field in bc["hyperparameters"])
-    assert bc["needs"] == {
+    assert bc["needs"]["demonstrations"] == {
         "gridworld": ["demonstrations"],
         "control": ["demonstrations"],
         "text": ["demonstrations", "reference_model"],

@@ -59,7 +59,7 @@ def normalised(scores):
 
 
 def fit(algorithm, home, seed=0):
-    given = problem(home, *algorithm.needs_for("gridworld"), seed=seed)
+    given = problem(home, *algorithm.needs_for("gridworld", algorithm.tracks[0]), seed=seed)
     return algorithm.configure("gridworld").fit(given, Budget(), Run(seed)).policy
 
 

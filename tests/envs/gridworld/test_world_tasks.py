@@ -44,7 +44,13 @@ def problem(task, home, needs, seed=0, demonstrations=None):
 
 
 def fit(task, algorithm, home, seed=0):
-    given = problem(task, home, algorithm.needs_for("gridworld"), seed, task.info.demonstrations)
+    given = problem(
+        task,
+        home,
+        algorithm.needs_for("gridworld", algorithm.tracks[0]),
+        seed,
+        task.info.demonstrations,
+    )
     return algorithm.configure("gridworld").fit(given, Budget(), Run(seed)).policy
 
 

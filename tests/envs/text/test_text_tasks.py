@@ -30,7 +30,7 @@ from irlbench.task import ProblemRequest, TaskOptions
 def problem(task, algorithm, home, *, options=None, demonstrations=16, seed=0):
     request = ProblemRequest(
         seed=seed,
-        needs=algorithm.needs_for("text"),
+        needs=algorithm.needs_for("text", algorithm.tracks[0]),
         track=algorithm.tracks[0],
         demonstrations=demonstrations,
         options=options or TaskOptions(),
