@@ -20,6 +20,10 @@ RewardKind = Literal["state", "state-action", "transition", "trajectory"]
 FORMS: Mapping[str, str] = {
     "table": "irlbench.rewards.table:TableReward",
     "linear": "irlbench.rewards.linear:LinearReward",
+    "mlp": "irlbench.rewards.mlp:MLPReward",
+    "shaped": "irlbench.rewards.composed:ShapedReward",
+    "inverse-bellman": "irlbench.rewards.composed:InverseBellmanReward",
+    "log-ratio": "irlbench.rewards.composed:LogRatioReward",
 }
 
 

@@ -85,7 +85,7 @@ class Survival(Algorithm):
         return frozenset({"dynamics"} if world == "gridworld" else {"interaction"})
 
     @classmethod
-    def solvers_for(cls, world: str, config: SurvivalConfig) -> tuple[str, ...]:
+    def solvers_for(cls, world: str, track: str, config: SurvivalConfig) -> tuple[str, ...]:
         """The one it is told to use, or the world's usual one."""
         return (config.solver or cls.usual[world],)
 
@@ -95,6 +95,6 @@ class Survival(Algorithm):
         from irlbench.rewards.linear import LinearReward
 
         reward = LinearReward.constant(self.config.reward, problem.discount)
-        solver = registry().solver(self.solvers_for(problem.world, self.config)[0])
+        solver = registry().solver(self.solvers_for(problem.world, problem.track, self.config)[0])
         policy = solver.configure(problem.world).solve(problem, reward, budget, run)
         return Solution(policy=policy, reward=reward)

@@ -48,6 +48,11 @@ class TableReward(RewardFunction):
             return self.values[states]
         return self.values[states, np.asarray(action)]
 
+    def of_actions(self, observations: Any) -> NDArray[np.float64]:
+        """The reward of every action, float64 `[batch, actions]`; of states `[batch, 1]`."""
+        rows = self.values[np.asarray(observations)]
+        return rows[:, None] if self.values.ndim == 1 else rows
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See `RewardFunction.arrays`."""
         return {"values": self.values}

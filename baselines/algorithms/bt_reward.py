@@ -1,0 +1,84 @@
+"""A Bradley-Terry reward model, then a solver on it: what RLHF does, in any world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from irlbench.algorithm import Run, Solution, option
+from irlbench.baselines.algorithms.preference_learning import (
+    PreferenceConfig,
+    PreferenceLearning,
+    train,
+)
+from irlbench.problem import Budget, Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from irlbench.baselines.learners.segments import Segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class BTRewardConfig(PreferenceConfig):
+    """Hyperparameters of the reward model and of what is made of it."""
+
+    state_only: bool = option(True, "The reward is of states alone, not of states and actions.")
+    regulariser_weight: float = option(0.01, "Weight of E[r^2] over the steps of the segments.")
+    temperature: float = option(0.1, "Weight of the entropy with which the solver plans.")
+    solver: str = option("", "Solver to use; empty takes the usual one for what the track gives.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.regulariser_weight >= 0:
+            raise ValueError(
+                f"regulariser_weight must not be negative, got {self.regulariser_weight}"
+            )
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature must not be negative, got {self.temperature}")
+
+
+class BTReward(PreferenceLearning):
+    """The reward under which the preferences are likeliest, and a policy for it."""
+
+    id: ClassVar[str] = "bt-reward"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "a Bradley-Terry reward model, then a solver on it"
+    paper: ClassVar[str] = "Christiano et al. (2017)"
+    tracks: ClassVar[tuple[str, ...]] = ("preferences+interaction", "preferences+dynamics")
+    Config: ClassVar[type[Any]] = BTRewardConfig
+    usual: ClassVar[Mapping[str, str]] = {
+        "preferences+interaction": "soft-q-learning",
+        "preferences+dynamics": "soft-value-iteration",
+    }
+
+    @classmethod
+    def solvers_for(cls, world: str, track: str, config: BTRewardConfig) -> tuple[str, ...]:
+        """The one it is told to use, or the track's usual one."""
+        return (config.solver or cls.usual[track],)
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        """See `Algorithm.fit`."""
+        from irlbench.baselines.objectives.bradley_terry import bradley_terry_loss, segment_returns
+        from irlbench.baselines.objectives.masking import masked_mean
+        from irlbench.registry import registry
+
+        config: BTRewardConfig = self.config
+        functions, segments = self.begin(problem, run)
+        outputs = 1 if config.state_only else functions.actions
+        model = functions.make("reward", outputs, segments.present)
+
+        def loss_of(some: Segments) -> Tensor:
+            rewards = some.of_chosen(model)
+            returns = segment_returns(rewards, some.mask)
+            fit = bradley_terry_loss(returns, some.first_preferred, weight=some.weight)
+            return fit + config.regulariser_weight * masked_mean(rewards**2, some.mask)
+
+        train(model, functions, segments, loss_of, config, run)
+        reward = model.reward(problem.discount)
+        (name,) = self.solvers_for(problem.world, problem.track, config)
+        solver = registry().solver(name).configure(
+            problem.world, {"temperature": config.temperature}
+        )
+        return Solution(solver.solve(problem, reward, budget, run), reward)

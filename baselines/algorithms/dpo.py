@@ -1,0 +1,101 @@
+"""DPO: direct preference optimisation of a policy, over trajectories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from irlbench.algorithm import Run, Solution, option
+from irlbench.baselines.algorithms.preference_learning import (
+    PreferenceConfig,
+    PreferenceLearning,
+    train,
+)
+from irlbench.errors import UnknownNameError
+from irlbench.problem import Budget, Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.segments import Segments
+
+REFERENCES = ("uniform", "cloned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPOConfig(PreferenceConfig):
+    """Hyperparameters of DPO."""
+
+    beta: float = option(0.1, "Weight of the KL divergence from the reference policy.")
+    reference: str = option(
+        "cloned", "uniform, or cloned: behavioural cloning of all segments, judged well or not."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("beta")
+        if self.reference not in REFERENCES:
+            raise ValueError(str(UnknownNameError("reference", self.reference, REFERENCES)))
+
+
+class DPO(PreferenceLearning):
+    """The policy whose implicit reward, beta log(pi / pi_ref), explains the preferences."""
+
+    id: ClassVar[str] = "dpo"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "DPO: a policy straight from preferences over trajectories"
+    paper: ClassVar[str] = "Rafailov et al. (2023, 2024)"
+    tracks: ClassVar[tuple[str, ...]] = ("preferences",)
+    Config: ClassVar[type[Any]] = DPOConfig
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        """See `Algorithm.fit`. The reference takes as many gradient steps as the policy."""
+        import copy
+
+        import torch
+
+        from irlbench.baselines.objectives.dpo import dpo_loss
+        from irlbench.rewards.composed import LogRatioReward
+
+        config: DPOConfig = self.config
+        functions, segments = self.begin(problem, run)
+        logits = functions.make("policy", functions.actions, segments.present)
+        reference = None
+        if config.reference == "cloned":
+            self._clone(logits, functions, segments, run)
+            reference = copy.deepcopy(logits)
+
+        def loss_of(some: Segments) -> Tensor:
+            log_pi = some.log_prob(logits)
+            with torch.no_grad():
+                uniform = torch.full_like(log_pi, 1 / functions.actions).log()
+                log_reference = uniform if reference is None else some.log_prob(reference)
+            return dpo_loss(
+                log_pi,
+                log_reference,
+                some.mask,
+                some.first_preferred,
+                beta=config.beta,
+                weight=some.weight,
+            )
+
+        train(logits, functions, segments, loss_of, config, run, lambda: logits.policy(1.0))
+        implied = LogRatioReward(
+            logits.reward(problem.discount),
+            None if reference is None else reference.reward(problem.discount),
+            problem.discount,
+            config.beta,
+        )
+        return Solution(logits.policy(1.0), implied)
+
+    def _clone(
+        self, logits: StateFunction, functions: Functions, segments: Segments, run: Run
+    ) -> None:
+        """Maximum likelihood of the actions of all segments."""
+        from irlbench.baselines.objectives.behavioural_cloning import behavioural_cloning_loss
+
+        def loss_of(some: Segments) -> Tensor:
+            return behavioural_cloning_loss(some.log_prob(logits), some.mask)
+
+        train(logits, functions, segments, loss_of, self.config, run)

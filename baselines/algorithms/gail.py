@@ -1,0 +1,113 @@
+"""GAIL: generative adversarial imitation learning, with interaction or known dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from irlbench.algorithm import option
+from irlbench.baselines.algorithms.adversarial import (
+    AdversarialConfig,
+    AdversarialImitation,
+    Discriminator,
+)
+from irlbench.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.steps import Steps
+    from irlbench.reward import RewardFunction
+
+REWARD_FORMS = ("-log(1-D)", "log D", "log D - log(1-D)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GAILConfig(AdversarialConfig):
+    """Hyperparameters of GAIL."""
+
+    reward: str = option(
+        "log D - log(1-D)", "What the policy is paid: -log(1-D), log D, or log D - log(1-D)."
+    )
+    of_actions: bool = option(True, "The discriminator sees states and actions, not states alone.")
+    temperature: float = option(
+        0.1, "tau: weight of the entropy where the policy learns from samples."
+    )
+    step_size: float = option(
+        0.02, "With known dynamics pi becomes proportional to pi exp(step_size Q) in each round."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reward not in REWARD_FORMS:
+            raise ValueError(str(UnknownNameError("reward", self.reward, REWARD_FORMS)))
+        for name in ("temperature", "step_size"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+class GAILDiscriminator(Discriminator):
+    """One logit per state, or per state and action.
+
+    Args:
+        logit: The function that is learnt.
+        form: What the policy is paid.
+        discount: gamma.
+    """
+
+    def __init__(self, logit: StateFunction, form: str, discount: float) -> None:
+        self._logit, self._form, self._discount = logit, form, discount
+
+    @property
+    def functions(self) -> Sequence[StateFunction]:
+        """See `Discriminator.functions`."""
+        return (self._logit,)
+
+    def logits_expert_is_high(self, steps: Steps, log_pi: Tensor) -> Tensor:
+        """See `Discriminator.logits_expert_is_high`."""
+        from irlbench.baselines.learners.functions import of_chosen
+
+        return of_chosen(self._logit(steps.observations), steps.actions)
+
+    def payment(self, steps: Steps) -> Tensor:
+        """See `Discriminator.payment`."""
+        from irlbench.baselines.learners.functions import of_chosen
+        from irlbench.baselines.objectives.gail import gail_reward
+
+        return gail_reward(of_chosen(self._logit(steps.observations), steps.actions), self._form)
+
+    def recovered(self) -> RewardFunction:
+        """The logit, log D - log(1-D), whatever the policy is paid."""
+        return self._logit.reward(self._discount)
+
+
+class GAIL(AdversarialImitation):
+    """The policy is paid for what a discriminator takes for the expert's."""
+
+    id: ClassVar[str] = "gail"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "GAIL: a policy against a discriminator of states and actions"
+    paper: ClassVar[str] = "Ho and Ermon (2016)"
+    Config: ClassVar[type[Any]] = GAILConfig
+
+    @property
+    def temperature(self) -> float:  # type: ignore[override]
+        """See `AdversarialImitation`."""
+        temperature: float = self.config.temperature
+        return temperature
+
+    @property
+    def step_size(self) -> float:  # type: ignore[override]
+        """See `AdversarialImitation`."""
+        step_size: float = self.config.step_size
+        return step_size
+
+    def discriminator(
+        self, functions: Functions, scale: Tensor | None, discount: float
+    ) -> GAILDiscriminator:
+        """See `AdversarialImitation.discriminator`."""
+        outputs = functions.actions if self.config.of_actions else 1
+        logit = functions.make("discriminator", outputs, scale)
+        return GAILDiscriminator(logit, self.config.reward, discount)

@@ -1,0 +1,77 @@
+"""IPL: inverse preference learning, without a reward model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from irlbench.algorithm import Run, Solution, option
+from irlbench.baselines.algorithms.preference_learning import (
+    PreferenceConfig,
+    PreferenceLearning,
+    train,
+)
+from irlbench.problem import Budget, Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from irlbench.baselines.learners.segments import Segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class IPLConfig(PreferenceConfig):
+    """Hyperparameters of IPL."""
+
+    temperature: float = option(0.1, "tau: V = tau logsumexp(Q / tau), the policy softmax(Q / tau).")
+    regulariser_weight: float = option(0.01, "lambda of E[r^2], without which Q is unbounded.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("temperature")
+        if not self.regulariser_weight >= 0:
+            raise ValueError(
+                f"regulariser_weight must not be negative, got {self.regulariser_weight}"
+            )
+
+
+class IPL(PreferenceLearning):
+    """Preferences are fitted by the reward that Q implies, r = Q - gamma V'."""
+
+    id: ClassVar[str] = "ipl"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "IPL: preferences fitted by the reward that a soft Q implies"
+    paper: ClassVar[str] = "Hejna and Sadigh (2023)"
+    tracks: ClassVar[tuple[str, ...]] = ("preferences", "preferences+dynamics")
+    Config: ClassVar[type[Any]] = IPLConfig
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        """See `Algorithm.fit`."""
+        from irlbench.baselines.learners.known_dynamics import KnownDynamics
+        from irlbench.baselines.objectives.ipl import ipl_loss, ipl_rewards
+        from irlbench.rewards.composed import InverseBellmanReward
+
+        config: IPLConfig = self.config
+        functions, segments = self.begin(problem, run)
+        Q = functions.make("Q", functions.actions, segments.present)
+        known = None
+        if "dynamics" in problem.needs:
+            known = KnownDynamics(problem.resource("dynamics"), device=run.device)
+
+        def loss_of(some: Segments) -> Tensor:
+            values = some.soft_values(Q, config.temperature, known)
+            return ipl_loss(
+                ipl_rewards(values, discount=problem.discount),
+                some.mask,
+                some.first_preferred,
+                regulariser_weight=config.regulariser_weight,
+                weight=some.weight,
+            )
+
+        train(
+            Q, functions, segments, loss_of, config, run, lambda: Q.policy(config.temperature)
+        )
+        implied = InverseBellmanReward(
+            Q.reward(problem.discount), problem.discount, config.temperature
+        )
+        return Solution(Q.policy(config.temperature), implied)

@@ -1,0 +1,71 @@
+"""IQ-Learn: inverse soft Q-learning, online, offline, or with known dynamics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from irlbench.algorithm import option
+from irlbench.baselines.algorithms.soft_q_imitation import SoftQImitation, SoftQImitationConfig
+from irlbench.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from irlbench.baselines.learners.experience import Experience
+    from irlbench.baselines.learners.functions import StateFunction
+
+VALUE_TERMS = ("value", "v0", "value_expert")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IQLearnConfig(SoftQImitationConfig):
+    """Hyperparameters of IQ-Learn."""
+
+    alpha: float = option(0.5, "Of the chi2 regulariser: E[r^2] / (4 alpha) is subtracted.")
+    value_term: str = option(
+        "value", "Where (1 - gamma) E[V(s_0)] is read: value (both batches), v0, value_expert."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.alpha > 0:
+            raise ValueError(f"alpha must be positive, got {self.alpha}")
+        if self.value_term not in VALUE_TERMS:
+            raise ValueError(str(UnknownNameError("value term", self.value_term, VALUE_TERMS)))
+
+
+class IQLearn(SoftQImitation):
+    """One Q-function that is reward and policy in one; the reward is Q - gamma V'."""
+
+    id: ClassVar[str] = "iq-learn"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "IQ-Learn: inverse soft Q-learning, chi2 regularised"
+    paper: ClassVar[str] = "Garg et al. (2021)"
+    tracks: ClassVar[tuple[str, ...]] = (
+        "demonstrations+interaction",
+        "demonstrations",
+        "demonstrations+dynamics",
+    )
+    Config: ClassVar[type[Any]] = IQLearnConfig
+
+    def loss(
+        self, experience: Experience, Q: StateFunction, target: StateFunction, discount: float
+    ) -> Tensor:
+        """See `SoftQImitation.loss`: V' carries gradient, so the target is not used."""
+        from irlbench.baselines.objectives.iq_learn import discounted_initial_value, iq_learn_loss
+
+        config: IQLearnConfig = self.config
+        expert, policy = experience.soft_values(Q, config.temperature)
+        initial = None
+        if config.value_term == "v0":
+            first = experience.initial_value(Q, config.temperature)
+            initial = discounted_initial_value(first, discount)
+        return iq_learn_loss(
+            expert,
+            policy,
+            discount=discount,
+            value_term=config.value_term,
+            chi2_weight=1 / (4 * config.alpha),
+            initial_value=initial,
+        )

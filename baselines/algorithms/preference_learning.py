@@ -1,0 +1,112 @@
+"""What learning from preferences shares: one function, trained on pairs of segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from irlbench.algorithm import Algorithm, Run, option
+from irlbench.baselines.learners.settings import FunctionConfig
+from irlbench.problem import Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.segments import Segments
+    from irlbench.policy import Policy
+
+_LOG_EVERY = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig(FunctionConfig):
+    """Hyperparameters of learning from preferences."""
+
+    gradient_steps: int = option(1000, "Updates, unless a budget grants fewer.")
+    batch_size: int = option(256, "Pairs per update.")
+    weight_decay: float = option(0.0, "Squared norm of the parameters in the loss, over 2.")
+    saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("gradient_steps", "batch_size", "saves"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+
+    def require_positive(self, *names: str) -> None:
+        """Refuses numbers that are not above 0.
+
+        Raises:
+            ValueError: Naming the first.
+        """
+        for name in names:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+class PreferenceLearning(Algorithm):
+    """An algorithm on pairs of segments. Nothing is kept for a kill: a fit takes seconds."""
+
+    worlds: ClassVar[tuple[str, ...]] = ("gridworld",)
+    actions: ClassVar[tuple[str, ...]] = ("discrete",)
+    optional: ClassVar[frozenset[str]] = frozenset({"features"})
+
+    def begin(self, problem: Problem, run: Run) -> tuple[Functions, Segments]:
+        """What makes functions, and the pairs as tensors.
+
+        Args:
+            problem: With preferences.
+            run: Seed and device.
+        """
+        from irlbench.baselines.learners.functions import Functions
+        from irlbench.baselines.learners.segments import segments_of
+
+        functions = Functions(problem, self.config, run)
+        pairs = problem.preferences.pairs()
+        return functions, segments_of(pairs, functions.actions, run.device)
+
+
+def train(
+    function: StateFunction,
+    functions: Functions,
+    segments: Segments,
+    loss_of: Callable[[Segments], Tensor],
+    config: PreferenceConfig,
+    run: Run,
+    policy: Callable[[], Policy] | None = None,
+) -> None:
+    """Minimises a loss of pairs by Adam.
+
+    Args:
+        function: What is trained.
+        functions: Makes its optimiser.
+        segments: The pairs.
+        loss_of: The loss of some pairs, a scalar.
+        config: Sizes and steps.
+        run: Budget, seed, and where the curve goes.
+        policy: What is handed in along the way; None: nothing.
+    """
+    optimiser = functions.optimiser(function, weight_decay=config.weight_decay)
+    draws = run.generator("minibatches")
+    steps = config.gradient_steps
+    points = _points(steps, config.saves)
+    for step in range(1, steps + 1):
+        if run.exhausted:
+            break
+        loss = loss_of(segments.drawn(config.batch_size, draws))
+        run.spend(gradient_steps=1)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        if step % _LOG_EVERY == 0:
+            run.log(step, loss=float(loss.detach()))
+        if policy is not None and step in points:
+            run.save(step, policy())
+
+
+def _points(steps: int, saves: int) -> Sequence[int]:
+    return [round(steps * i / saves) for i in range(1, saves + 1)]

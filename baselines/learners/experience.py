@@ -1,0 +1,209 @@
+"""The expert's transitions and the policy's, as a Q-function sees them: known, sampled, or offline.
+
+What a track gives decides. With known dynamics both are occupancy measures over all states and
+actions, exact. With interaction they are batches of demonstrated and of experienced transitions. Offline
+there are only the demonstrations.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from irlbench.algorithm import Run
+from irlbench.baselines.learners.functions import Functions, IndexedFunction, StateFunction
+from irlbench.baselines.learners.interaction import Interaction
+from irlbench.baselines.learners.known_dynamics import KnownDynamics
+from irlbench.baselines.learners.settings import SamplingConfig
+from irlbench.baselines.learners.steps import Steps, soft_values_of, steps_of
+from irlbench.baselines.objectives.soft_values import SoftValues, soft_value
+from irlbench.problem import Problem
+from irlbench.tabular.demonstrations import demonstrated_occupancy
+
+
+class Experience(ABC):
+    """What an imitation objective on Q is computed from."""
+
+    @abstractmethod
+    def advance(self, Q: StateFunction, temperature: float) -> bool:
+        """Lets softmax(Q / temperature) act; False where nothing is left to act with."""
+
+    @abstractmethod
+    def soft_values(
+        self, Q: StateFunction, temperature: float, target: StateFunction | None = None
+    ) -> tuple[SoftValues, SoftValues | None]:
+        """What Q says of the expert's transitions, and of the policy's where there are any.
+
+        Args:
+            Q: One output per action.
+            temperature: tau.
+            target: What V' is taken from, without gradient; None: from Q, with gradient.
+        """
+
+    @abstractmethod
+    def initial_value(self, Q: StateFunction, temperature: float) -> Tensor:
+        """The mean of V over the states that episodes begin in, a scalar."""
+
+    @property
+    @abstractmethod
+    def steps_taken(self) -> int | None:
+        """Environment steps so far, or None where none are taken."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of environments."""
+
+
+class KnownExperience(Experience):
+    """Occupancy measures.
+
+    Args:
+        known: The dynamics, and the expert's occupancy.
+    """
+
+    def __init__(self, known: KnownDynamics) -> None:
+        self._known = known
+        self._policy: Tensor | None = None
+
+    def advance(self, Q: StateFunction, temperature: float) -> bool:
+        """See `Experience.advance`: the policy's occupancy is computed."""
+        with torch.no_grad():
+            policy = torch.softmax(_table(Q) / temperature, dim=1)
+        occupancy = self._known.occupancy(policy.cpu().numpy())
+        self._policy = torch.from_numpy(occupancy).to(policy.device)
+        return True
+
+    def soft_values(
+        self, Q: StateFunction, temperature: float, target: StateFunction | None = None
+    ) -> tuple[SoftValues, SoftValues | None]:
+        """See `Experience.soft_values`."""
+        known, following = self._known, None if target is None else _indexed(target)
+        expert = known.soft_values(_indexed(Q), known.expert, temperature, following)
+        if self._policy is None:
+            return expert, None
+        return expert, known.soft_values(_indexed(Q), self._policy, temperature, following)
+
+    def initial_value(self, Q: StateFunction, temperature: float) -> Tensor:
+        """See `Experience.initial_value`."""
+        return self._known.initial @ soft_value(_table(Q), temperature)
+
+    @property
+    def steps_taken(self) -> None:
+        """See `Experience.steps_taken`."""
+        return None
+
+    def close(self) -> None:
+        """See `Experience.close`."""
+
+
+class SampledExperience(Experience):
+    """Batches of demonstrated transitions, and of experienced ones where there is interaction.
+
+    Args:
+        expert: The demonstrated transitions.
+        initial: The observations that demonstrations begin with, `[episodes, ...]`.
+        config: Sizes.
+        run: Seed.
+        interaction: Where the policy acts; None: offline.
+    """
+
+    def __init__(
+        self,
+        expert: Steps,
+        initial: Tensor,
+        config: SamplingConfig,
+        run: Run,
+        interaction: Interaction | None,
+    ) -> None:
+        self._expert, self._initial, self._size = expert, initial, config.batch_size
+        self._draws, self._interaction = run.generator("minibatches"), interaction
+        self._taken = 0
+
+    def advance(self, Q: StateFunction, temperature: float) -> bool:
+        """See `Experience.advance`: every environment makes a step."""
+        if self._interaction is None:
+            return True
+        if self._interaction.exhausted:
+            return False
+        self._taken += self._interaction.step(Q, temperature)
+        return True
+
+    def soft_values(
+        self, Q: StateFunction, temperature: float, target: StateFunction | None = None
+    ) -> tuple[SoftValues, SoftValues | None]:
+        """See `Experience.soft_values`."""
+        expert = soft_values_of(Q, self._drawn(), temperature, target)
+        if self._interaction is None:
+            return expert, None
+        met = self._interaction.sample(self._size)
+        return expert, soft_values_of(Q, met, temperature, target)
+
+    def _drawn(self) -> Steps:
+        if len(self._expert) <= self._size:
+            return self._expert
+        rows = self._draws.integers(len(self._expert), size=self._size)
+        return self._expert[torch.as_tensor(rows, device=self._expert.actions.device)]
+
+    def initial_value(self, Q: StateFunction, temperature: float) -> Tensor:
+        """See `Experience.initial_value`."""
+        return soft_value(Q(self._initial), temperature).mean()
+
+    @property
+    def steps_taken(self) -> int | None:
+        """See `Experience.steps_taken`."""
+        return None if self._interaction is None else self._taken
+
+    def close(self) -> None:
+        """See `Experience.close`."""
+        if self._interaction is not None:
+            self._interaction.close()
+
+
+def experience_of(
+    problem: Problem, functions: Functions, config: SamplingConfig, run: Run
+) -> tuple[Experience, Tensor | None]:
+    """What a problem's track gives to learn from.
+
+    Args:
+        problem: With demonstrations.
+        functions: How observations are represented.
+        config: Sizes.
+        run: Seed and device.
+
+    Returns:
+        The experience, and the demonstrated observations `[steps, ...]` that networks over
+        vectors are scaled by (None with known dynamics).
+
+    Raises:
+        DataError: If a demonstration is one that known dynamics cannot produce.
+    """
+    if "dynamics" in problem.needs:
+        dynamics = problem.resource("dynamics")
+        expert, _ = demonstrated_occupancy(dynamics, problem.demonstrations, finite_horizon=False)
+        return KnownExperience(KnownDynamics(dynamics, expert, run.device)), None
+    demonstrations = problem.demonstrations
+    steps = steps_of(demonstrations.transitions(), run.device)
+    first = [int(n) for n in _first_rows([len(episode) for episode in demonstrations])]
+    initial = steps.observations[torch.as_tensor(first, device=steps.actions.device)]
+    interaction = None
+    if "interaction" in problem.needs:
+        interaction = Interaction(problem, config.num_envs, config.buffer, run)
+    experience = SampledExperience(steps, initial, config, run, interaction)
+    return experience, steps.observations
+
+
+def _first_rows(lengths: list[int]) -> list[int]:
+    """Where each episode begins among the steps of all."""
+    return [sum(lengths[:i]) for i, length in enumerate(lengths) if length]
+
+
+def _indexed(function: StateFunction) -> IndexedFunction:
+    if not isinstance(function, IndexedFunction):
+        raise TypeError("known dynamics are of states that are observed as indices")
+    return function
+
+
+def _table(function: StateFunction) -> Tensor:
+    return _indexed(function).table()

@@ -1,0 +1,187 @@
+"""The policy's side of an adversarial game: what it did, and how it answers a reward."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irlbench.algorithm import Run
+from irlbench.baselines.learners.interaction import Interaction
+from irlbench.baselines.learners.known_dynamics import KnownDynamics
+from irlbench.baselines.learners.soft_q import SoftQLearner
+from irlbench.baselines.learners.steps import Steps
+from irlbench.policies.table import TablePolicy
+from irlbench.policy import Policy
+from irlbench.tabular.chain import MarkovChain
+from irlbench.tabular.policy_iteration import soft_policy_iteration
+
+RewardOf = Callable[[Steps], Tensor]
+
+
+class Rival(ABC):
+    """A policy that answers a discriminator."""
+
+    @abstractmethod
+    def expert(self) -> Steps:
+        """Transitions of the expert's."""
+
+    @abstractmethod
+    def own(self) -> Steps | None:
+        """Lets the policy act: transitions of its own; None where nothing is left to act with."""
+
+    @abstractmethod
+    def log_prob(self, steps: Steps) -> Tensor:
+        """log pi(a|s) of the policy as it is now, `[batch]`, without gradient."""
+
+    @abstractmethod
+    def answer(self, reward: RewardOf) -> None:
+        """Improves the policy for a reward of transitions."""
+
+    @abstractmethod
+    def policy(self) -> Policy:
+        """The policy as it is now."""
+
+    @property
+    @abstractmethod
+    def steps_taken(self) -> int | None:
+        """Environment steps so far, or None where none are taken."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of environments."""
+
+
+class ExactRival(Rival):
+    """A table of logits in known dynamics; every transition counts by its probability.
+
+    Args:
+        known: The dynamics, and the expert's occupancy.
+        step_size: None: the policy becomes soft-optimal for the reward at temperature 1. Else it
+            takes a natural gradient step: pi becomes proportional to pi exp(step_size Q), Q the
+            exact values of pi. That is the policy which gains most at an expected divergence from
+            the last (the trust region of TRPO, with a fixed multiplier), and it knows no entropy.
+    """
+
+    def __init__(self, known: KnownDynamics, step_size: float | None) -> None:
+        self._known, self._step_size = known, step_size
+        dynamics = known.dynamics
+        self._logits = np.zeros((dynamics.states, dynamics.actions))
+        # Every transition once, in the order of states, actions and successors.
+        self._all = known.steps(torch.ones_like(known.expert))
+        self._expert = known.steps(known.expert)
+
+    @property
+    def probabilities(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        """pi(a|s), `[states, actions]`."""
+        return TablePolicy(self._logits).probabilities
+
+    def expert(self) -> Steps:
+        """See `Rival.expert`."""
+        return self._expert
+
+    def own(self) -> Steps:
+        """See `Rival.own`."""
+        occupancy = self._known.occupancy(self.probabilities)
+        return self._known.steps(torch.from_numpy(occupancy).to(self._known.expert.device))
+
+    def log_prob(self, steps: Steps) -> Tensor:
+        """See `Rival.log_prob`."""
+        table = torch.from_numpy(TablePolicy(self._logits).log_probabilities)
+        return table.to(steps.actions.device)[steps.observations, steps.actions]
+
+    def answer(self, reward: RewardOf) -> None:
+        """See `Rival.answer`."""
+        dynamics, every = self._known.dynamics, self._all
+        with torch.no_grad():
+            paid = (reward(every) * every.weight).cpu().numpy()
+        pairs = (every.observations * dynamics.actions + every.actions).cpu().numpy()
+        shape = self._logits.shape
+        total = np.bincount(pairs, weights=paid, minlength=self._logits.size)
+        mean = total.reshape(shape).astype(np.float64)
+        if self._step_size is None:
+            plan, _ = soft_policy_iteration(dynamics, mean, 1.0, begin=self._logits)
+            self._logits = plan.Q
+            return
+        policy = self.probabilities
+        V = MarkovChain(dynamics, policy).values((policy * mean).sum(axis=1))
+        Q = mean + dynamics.discount * dynamics.expect(V)
+        self._logits = TablePolicy(self._logits + self._step_size * Q).log_probabilities
+
+    def policy(self) -> TablePolicy:
+        """See `Rival.policy`."""
+        return TablePolicy(self._logits)
+
+    @property
+    def steps_taken(self) -> None:
+        """See `Rival.steps_taken`."""
+        return None
+
+    def close(self) -> None:
+        """See `Rival.close`."""
+
+
+class SampledRival(Rival):
+    """A soft Q-learner in the environments; rewards are computed anew for what is replayed.
+
+    Args:
+        demonstrated: Transitions of the expert's.
+        interaction: The environments.
+        learner: Of the policy.
+        batch_size: Transitions per update.
+        newest: The discriminator sees the latest so many of its transitions.
+        run: Seed.
+    """
+
+    def __init__(
+        self,
+        demonstrated: Steps,
+        interaction: Interaction,
+        learner: SoftQLearner,
+        batch_size: int,
+        newest: int,
+        run: Run,
+    ) -> None:
+        self._demonstrated, self._interaction, self._learner = demonstrated, interaction, learner
+        self._batch_size, self._newest = batch_size, newest
+        self._draws = run.generator("minibatches")
+        self._taken = 0
+
+    def expert(self) -> Steps:
+        """See `Rival.expert`."""
+        rows = self._draws.integers(len(self._demonstrated), size=self._batch_size)
+        return self._demonstrated[torch.as_tensor(rows, device=self._demonstrated.actions.device)]
+
+    def own(self) -> Steps | None:
+        """See `Rival.own`."""
+        if self._interaction.exhausted:
+            return None
+        self._taken += self._interaction.step(self._learner.Q, self._learner.temperature)
+        return self._interaction.sample(self._batch_size, newest=self._newest)
+
+    def log_prob(self, steps: Steps) -> Tensor:
+        """See `Rival.log_prob`."""
+        return self._learner.log_prob(steps)
+
+    def answer(self, reward: RewardOf) -> None:
+        """See `Rival.answer`: one update."""
+        steps = self._interaction.sample(self._batch_size)
+        with torch.no_grad():
+            rewards = reward(steps)
+        self._learner.update(steps, rewards)
+
+    def policy(self) -> Policy:
+        """See `Rival.policy`."""
+        return self._learner.Q.policy(self._learner.temperature)
+
+    @property
+    def steps_taken(self) -> int:
+        """See `Rival.steps_taken`."""
+        return self._taken
+
+    def close(self) -> None:
+        """See `Rival.close`."""
+        self._interaction.close()

@@ -1,0 +1,128 @@
+"""Pairs of segments as tensors, and what functions say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from irlbench.baselines.learners.functions import IndexedFunction, StateFunction, of_chosen
+from irlbench.baselines.learners.known_dynamics import KnownDynamics
+from irlbench.baselines.learners.steps import observed
+from irlbench.baselines.objectives.soft_values import SoftValues, soft_value
+from irlbench.data.preferences import Pairs
+from irlbench.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Pairs of segments, padded behind.
+
+    Attributes:
+        observations: `[pairs, 2, time + 1, ...]`; the last of a segment is what its last action
+            led to.
+        actions: int64 `[pairs, 2, time]`.
+        terminated: bool `[pairs, 2, time]`.
+        mask: 1 where there is a step, float64 `[pairs, 2, time]`.
+        first_preferred: 1 where the first is preferred, 0 where the second is, 0.5 for ties;
+            float64 `[pairs]`.
+        weight: How much each pair counts, float64 `[pairs]`.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    terminated: Tensor
+    mask: Tensor
+    first_preferred: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def __getitem__(self, rows: Tensor) -> Segments:
+        return Segments(
+            self.observations[rows],
+            self.actions[rows],
+            self.terminated[rows],
+            self.mask[rows],
+            self.first_preferred[rows],
+            self.weight[rows],
+        )
+
+    def drawn(self, size: int, generator: np.random.Generator) -> Segments:
+        """Pairs drawn with replacement, or all of them where there are no more than `size`."""
+        if len(self) <= size:
+            return self
+        rows = generator.integers(len(self), size=size)
+        return self[torch.as_tensor(rows, device=self.weight.device)]
+
+    @property
+    def present(self) -> Tensor:
+        """The observations that steps are made from, `[steps, ...]`, padding left out."""
+        return self.observations[:, :, :-1][self.mask > 0]
+
+    def of_chosen(self, function: StateFunction) -> Tensor:
+        """What a function says of each step's state and action, `[pairs, 2, time]`."""
+        values = function(self.observations[:, :, :-1].flatten(0, 2))
+        return of_chosen(values, self.actions.flatten()).reshape(self.actions.shape)
+
+    def log_prob(self, logits: StateFunction) -> Tensor:
+        """log pi(a|s) of softmax(logits), `[pairs, 2, time]`."""
+        rows = torch.log_softmax(logits(self.observations[:, :, :-1].flatten(0, 2)), dim=1)
+        return of_chosen(rows, self.actions.flatten()).reshape(self.actions.shape)
+
+    def soft_values(
+        self, Q: StateFunction, temperature: float, known: KnownDynamics | None = None
+    ) -> SoftValues:
+        """What a soft Q-function says of every step, `[pairs, 2, time]`.
+
+        Args:
+            Q: One output per action.
+            temperature: tau.
+            known: Where V' is its expectation; None: V of the observation that came next.
+        """
+        shape = self.actions.shape
+        values = Q(self.observations.flatten(0, 2))
+        V = soft_value(values, temperature).reshape(self.observations.shape[:3])
+        here = values.reshape(*self.observations.shape[:3], -1)[:, :, :-1]
+        chosen = of_chosen(here.flatten(0, 2), self.actions.flatten()).reshape(shape)
+        if known is None:
+            return SoftValues(chosen, V[:, :, :-1], V[:, :, 1:], self.terminated, self.mask)
+        if not isinstance(Q, IndexedFunction):
+            raise TypeError("known dynamics are of states that are observed as indices")
+        expected = known.expect(soft_value(Q.table(), temperature))
+        following = expected[self.observations[:, :, :-1], self.actions]
+        never = torch.zeros_like(self.terminated)  # the expectation knows what ends
+        return SoftValues(chosen, V[:, :, :-1], following, never, self.mask)
+
+
+def segments_of(pairs: Pairs, actions: int, device: str | torch.device) -> Segments:
+    """Pairs as tensors.
+
+    Args:
+        pairs: With discrete actions.
+        actions: How many actions there are.
+        device: Where tensors live.
+
+    Raises:
+        DataError: If an action is none of them.
+    """
+    chosen = np.asarray(pairs.actions)
+    if chosen.ndim != 3 or chosen.dtype.kind not in "iu":
+        raise DataError(
+            f"one index per step is wanted, got {chosen.dtype} {chosen.shape}", field="actions"
+        )
+    wrong = np.argwhere((chosen < 0) | (chosen >= actions))
+    if len(wrong):
+        row = tuple(wrong[0].tolist())
+        raise DataError(
+            f"action {chosen[row]}, but actions are 0 to {actions - 1}", field="actions", row=row[0]
+        )
+    tensors = (chosen.astype(np.int64), pairs.terminations, pairs.mask.astype(np.float64))
+    numbers = (pairs.first_preferred, pairs.weight)
+    return Segments(
+        observed(pairs.observations, device),
+        *(torch.as_tensor(np.array(array), device=device) for array in (*tensors, *numbers)),
+    )

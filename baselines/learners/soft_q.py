@@ -1,0 +1,59 @@
+"""Soft Q-learning from sampled transitions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from irlbench.baselines.learners.functions import Functions
+from irlbench.baselines.learners.steps import SlowCopy, Steps, soft_values_of
+
+
+class SoftQLearner:
+    """Fits Q to r + gamma V(s'), V' from a copy that follows slowly (Haarnoja et al., 2017).
+
+    Args:
+        functions: Makes Q and its optimiser.
+        temperature: tau: the policy is softmax(Q / tau).
+        target_rate: Share of the way that the copy goes per update.
+        discount: gamma.
+        scale: See `Functions.make`.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        temperature: float,
+        target_rate: float,
+        discount: float,
+        scale: Tensor | None = None,
+    ) -> None:
+        self.Q = functions.make("Q", functions.actions, scale)
+        self.temperature, self._discount = temperature, discount
+        self._target = SlowCopy(self.Q, target_rate)
+        self._optimiser = functions.optimiser(self.Q)
+
+    def update(self, steps: Steps, rewards: Tensor) -> float:
+        """One update.
+
+        Args:
+            steps: Transitions.
+            rewards: What each is worth, `[batch]`.
+
+        Returns:
+            The mean squared soft Bellman residual.
+        """
+        values = soft_values_of(self.Q, steps, self.temperature, self._target.function)
+        residual = values.reward(self._discount) - rewards.detach()
+        loss = (residual**2).mean()
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        self._target.follow()
+        return float(loss.detach())
+
+    def log_prob(self, steps: Steps) -> Tensor:
+        """log pi(a|s) of the policy as it is now, `[batch]`, without gradient."""
+        with torch.no_grad():
+            rows = torch.log_softmax(self.Q(steps.observations) / self.temperature, dim=1)
+        return rows.gather(1, steps.actions[:, None])[:, 0]
