@@ -122,7 +122,7 @@ class SimulatedAnnotator:
             0 for the better one and 1 for the other, 0 for both where they tie; `[pairs, 2]`.
 
         Raises:
-            UsageError: If the shapes do not fit together, or a reward is not finite.
+            UsageError: If the shapes do not fit together, or rewards have no finite sum.
         """
         if rewards.ndim != 3 or rewards.shape[1] != 2 or rewards.shape != mask.shape:
             raise UsageError(
@@ -131,11 +131,13 @@ class SimulatedAnnotator:
             )
         if len(seeds) != len(rewards):
             raise UsageError(f"{len(rewards)} pairs need as many seeds, got {len(seeds)}")
-        bad = np.argwhere(mask & ~np.isfinite(rewards))
-        if bad.size:
-            pair, item, step = map(int, bad[0])
+        with np.errstate(over="ignore"):
+            sizes = np.where(mask, np.abs(rewards), 0.0).sum(axis=-1)
+        if not np.isfinite(sizes).all():
+            pair, item = map(int, np.argwhere(~np.isfinite(sizes))[0])
+            largest = np.abs(rewards[pair, item][mask[pair, item]]).max()
             raise UsageError(
-                f"pair {pair}, segment {item}, step {step}: a reward of {rewards[pair, item, step]}"
+                f"pair {pair}, segment {item}: rewards up to {largest} have no finite sum"
             )
         drawn = uniforms(row_keys(seeds, _STREAM), 0)
         second_better = drawn >= self.first_preferred(rewards, mask)
