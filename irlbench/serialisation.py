@@ -231,8 +231,12 @@ def load_arrays(
     return str(kind), read_safetensors(folder / f"{name}.safetensors"), described["settings"]
 
 
-def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+def read_safetensors(path: Path, *, links: bool = True) -> dict[str, NDArray[Any]]:
     """Reads a safetensors file into NumPy arrays, in memory of the order of the file's size.
+
+    Args:
+        path: The file.
+        links: Whether it may be a symbolic link.
 
     Raises:
         DataError: If it is missing, is something else (a pickle, say), or holds numbers that
@@ -242,7 +246,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     from safetensors.numpy import load_file
 
     try:
-        with open_plain(path):  # a pipe would be waited for
+        with open_plain(path, links=links):  # a pipe would be waited for
             pass
         return dict(load_file(path))
     except OSError as error:

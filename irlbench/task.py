@@ -57,8 +57,9 @@ class TaskInfo:
         references: Reference name to its frozen scores ("return", and "return_error" where it was
             measured by sampling).
         protocol: How policies are evaluated: numbers of episodes, action mode, seeds.
-        recipe: How its demonstrations are made, and the hashes of the frozen parts.
+        recipe: How its demonstrations and preferences are made, and the hashes of the frozen parts.
         demonstrations: How many an algorithm gets unless asked otherwise, or None for all.
+        preferences: Likewise of comparisons.
         budget: What an algorithm may spend unless asked otherwise.
         preload: Modules that its trials need, imported once per run before any trial starts.
         needs_data: What `--data` must name, or None where nothing has to be downloaded.
@@ -81,6 +82,7 @@ class TaskInfo:
     protocol: Mapping[str, Any]
     recipe: Mapping[str, Any]
     demonstrations: int | None
+    preferences: int | None = None
     budget: Budget = field(default_factory=Budget)
     preload: tuple[str, ...] = ()
     needs_data: str | None = None
@@ -133,6 +135,7 @@ class Prepared:
         model: Hash of the language model, where there is one; part of the trial id.
         anchors: References that replace or join the task's own: name to scores.
         available: How many demonstrations there are to draw from, where that is known.
+        available_preferences: Likewise of comparisons.
     """
 
     given: Mapping[str, str] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class Prepared:
     model: str | None = None
     anchors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     available: int | None = None
+    available_preferences: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class ProblemRequest:
     """Which problem a trial asks for.
 
     Attributes:
-        seed: The trial's seed; it also draws the demonstrations.
+        seed: The trial's seed; it also draws the demonstrations and the preferences.
         needs: The resources that the algorithm declared.
         track: What kind of learning this is.
         demonstrations: How many, or None for all.

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from irlbench.data.minari_store import DatasetSummary, Recording
+    from irlbench.data.preferences import Preferences
+    from irlbench.envs.gridworld.preferences import PreferencePool
     from irlbench.envs.gridworld.tabular_environment import TabularVectorEnv
     from irlbench.envs.gridworld.tabular_model import TabularModel
     from irlbench.policies.table import TablePolicy
@@ -68,6 +70,8 @@ _HIDDEN_STATE_PROTOCOL: Mapping[str, Any] = {
 }
 _SUPPLIES = frozenset({"demonstrations", "interaction", "expert_policy"})
 _KNOWN = frozenset({"dynamics", "features"})
+#: The first seeds of the episodes in demonstrations, and in preferences.
+_DEMONSTRATED, _COMPARED = EVALUATION_SEEDS + 2 * 10**6, EVALUATION_SEEDS + 3 * 10**6
 
 
 class GridworldTask(Task):
@@ -84,6 +88,7 @@ class GridworldTask(Task):
         pool: Episodes that demonstrations are drawn from.
         demonstrations: How many of them an algorithm gets unless asked otherwise.
         budget: What an algorithm may spend unless asked otherwise.
+        preferences: How preferences are made, and how many an algorithm gets; None: there are none.
         transfer: Id of a task of the same states, actions and reward with other dynamics.
         hidden_state: Whether states are seen through an emission: then dynamics and features,
             which are of states, are not supplied.
@@ -103,6 +108,7 @@ class GridworldTask(Task):
         pool: int,
         demonstrations: int,
         budget: Budget,
+        preferences: PreferencePool | None = None,
         transfer: str | None = None,
         hidden_state: bool = False,
         note: str | None = None,
@@ -112,8 +118,11 @@ class GridworldTask(Task):
         if declared.max_episode_steps is None:
             raise UsageError(f"{environment} has no max_episode_steps: register it with some")
         self._world: Mapping[str, Any] = declared.kwargs
+        self._preferences = preferences
         self._assets = ASSETS / f"{name}-v{version}" if assets is None else assets
         frozen = _frozen(self._assets / "references.json")
+        supplies = _SUPPLIES if hidden_state else _SUPPLIES | _KNOWN
+        compared = {} if preferences is None else {"preferences": preferences.recipe(_COMPARED)}
         self.info = TaskInfo(
             id=f"gridworld/{name}-v{version}",
             summary=summary,
@@ -121,7 +130,7 @@ class GridworldTask(Task):
             actions="discrete",
             horizon=declared.max_episode_steps,
             discount=discount,
-            supplies=_SUPPLIES if hidden_state else _SUPPLIES | _KNOWN,
+            supplies=supplies | compared.keys(),
             # No policy but its own is at a finite distance from an expert that never errs.
             scores=_SCORES if expert.temperature > 0 and not hidden_state else _SCORES[:-1],
             low="random",
@@ -135,9 +144,11 @@ class GridworldTask(Task):
                 "demonstrator": "expert",
                 "action_mode": "sample",
                 "episodes": pool,
-                "seed": EVALUATION_SEEDS + 2 * 10**6,
+                "seed": _DEMONSTRATED,
+                **compared,
             },
             demonstrations=demonstrations,
+            preferences=None if preferences is None else preferences.given,
             budget=budget,
             # torch's optimisers import torch._dynamo when the first is made; it takes a second.
             preload=("h5py", "torch", "torch._dynamo"),
@@ -146,10 +157,16 @@ class GridworldTask(Task):
         )
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:
-        """See `Task.prepare`: builds the pool of demonstrations."""
+        """See `Task.prepare`: builds the pools of demonstrations and preferences."""
         self.refuse(options)
         _, summary = self._pool(home)
-        return Prepared(built={"demonstrations": summary.content_hash}, available=summary.episodes)
+        built, compared = {"demonstrations": summary.content_hash}, None
+        if self._preferences is not None:
+            from irlbench.data.preference_store import ensure_preferences
+
+            judged = ensure_preferences(home, *self._judged(), self._compare)
+            built["preferences"], compared = judged.content_hash, judged.comparisons
+        return Prepared(built=built, available=summary.episodes, available_preferences=compared)
 
     def problem(self, request: ProblemRequest, home: Path) -> Problem:
         """See `Task.problem`."""
@@ -160,9 +177,17 @@ class GridworldTask(Task):
             folder, _ = self._pool(home)
             return read_dataset(folder).draw(request.demonstrations, request.seed)
 
+        def preferences() -> Any:
+            from irlbench.data.preference_store import preference_folder, read_preferences
+
+            # Read and never made here: that takes the true reward.
+            folder = preference_folder(home, *self._judged())
+            return read_preferences(folder).draw(request.preferences, request.seed)
+
         environment = self._environment(1)
         everything: dict[str, Callable[..., Any]] = {
             "demonstrations": demonstrations,
+            "preferences": preferences,
             "interaction": self._environment,
             "dynamics": self._dynamics,
             "features": self._features,
@@ -284,7 +309,22 @@ class GridworldTask(Task):
         from irlbench.data.minari_store import ensure_dataset
 
         recipe = {"task": self.id, **self.info.recipe}
+        recipe.pop("preferences", None)
         return ensure_dataset(home, self.id, recipe, self._record)
+
+    def _judged(self) -> tuple[str, dict[str, Any]]:
+        """Id and recipe of the preferences."""
+        shared = ("version", "preferences", "expert", *_in_recipe(self._world))
+        recipe = {"task": self.id, "horizon": self.info.horizon}
+        recipe |= {name: self.info.recipe[name] for name in shared}
+        return f"{self.id}/preferences", recipe
+
+    def _compare(self) -> Preferences:
+        """The pool of preferences, judged by the true reward."""
+        assert self._preferences is not None
+        return self._preferences.simulate(
+            self._model(), self._expert(), self.info.horizon, _COMPARED
+        )
 
     def _record(self) -> Recording:
         """The pool of demonstrations, from the expert and the recipe's seeds."""

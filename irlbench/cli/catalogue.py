@@ -82,6 +82,7 @@ def _task(task: Task) -> dict[str, Any]:
         "horizon": info.horizon,
         "discount": info.discount,
         "demonstrations": info.demonstrations,
+        "preferences": info.preferences,
         "budget": dataclasses.asdict(info.budget),
         "supplies": sorted(info.supplies),
         "scores": [dataclasses.asdict(score) for score in info.scores],

@@ -1,4 +1,4 @@
-"""`irlbench data`: which demonstrations there are, and bringing one's own."""
+"""`irlbench data`: which demonstrations and preferences there are, and bringing one's own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from irlbench.cli.output import count, hint, say, table
 
 if TYPE_CHECKING:
     from irlbench.data.minari_store import DatasetSummary
+    from irlbench.data.preference_store import PreferenceSummary
 
 EXAMPLES = """
 irlbench data import Hopper-v4.npz --task control/hopper --name cs285 --clip-actions
@@ -22,13 +23,14 @@ irlbench run control/hopper --demos cs285 --algorithms bc
 
 
 def list_command(verbose: Verbose = False, quiet: Quiet = False) -> None:
-    """Show the demonstrations in the cache folder: built by tasks, and imported."""
+    """Show the demonstrations and preferences in the cache folder: built by tasks, and imported."""
     from irlbench.data.importing import list_datasets
+    from irlbench.data.preference_store import preferences_in
     from irlbench.home import home
 
     folder = home()
-    found = list_datasets(folder)
-    if not found:
+    found, compared = list_datasets(folder), preferences_in(folder / "data")
+    if not found and not compared:
         say(f"no demonstrations in {folder} yet")
         hint(
             "tasks build theirs when they first run; `irlbench data import --help` says how to add"
@@ -48,8 +50,30 @@ def list_command(verbose: Verbose = False, quiet: Quiet = False) -> None:
                 summary.content_hash[:12],
             ]
         )
-    table(rows, ["task", "name", "", "episodes", "steps", "return", "content"], right=(3, 4, 5))
+    if rows:
+        table(rows, ["task", "name", "", "episodes", "steps", "return", "content"], right=(3, 4, 5))
+    if rows and compared:
+        say()
+    if compared:
+        _show_preferences(compared, folder / "data")
     say(f"in {folder / 'data'}")
+
+
+def _show_preferences(found: list[tuple[Path, PreferenceSummary]], root: Path) -> None:
+    rows = []
+    for place, summary in found:
+        parts = place.relative_to(root).parts
+        rows.append(
+            [
+                "/".join(parts[:2]),
+                "/".join(parts[2:]),
+                f"{summary.comparisons:,}",
+                f"{summary.ties / summary.comparisons:.0%}",
+                f"{summary.steps:,}",
+                summary.content_hash[:12],
+            ]
+        )
+    table(rows, ["task", "name", "comparisons", "ties", "steps", "content"], right=(2, 3, 4))
 
 
 def import_command(

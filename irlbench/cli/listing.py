@@ -169,6 +169,7 @@ def _show_task(task: dict[str, Any]) -> None:
         ["actions", task["actions"]],
         ["horizon", f"{task['horizon']} steps, discount {task['discount']:g}"],
         ["demonstrations", "all there are" if given is None else str(given)],
+        ["preferences", "" if task["preferences"] is None else str(task["preferences"])],
         ["budget", budget or "none"],
         ["supplies", ", ".join(task["supplies"])],
         ["normalised", f"{task['primary']}: 0 is {task['low']}, 1 is {task['high']}"],

@@ -64,6 +64,20 @@ class Episode:
     def __len__(self) -> int:
         return len(self.terminations)
 
+    def segment(self, first: int, beyond: int) -> Episode:
+        """Some steps of it, with the observation that the last of them led to.
+
+        Args:
+            first: The first step.
+            beyond: The one after the last.
+        """
+        return Episode(
+            self.observations[first : beyond + 1],
+            None if self.actions is None else self.actions[first:beyond],
+            self.terminations[first:beyond],
+            self.truncations[first:beyond],
+        )
+
     def __repr__(self) -> str:
         actions = None if self.actions is None else self.actions.shape
         return (

@@ -12,10 +12,7 @@ import errno
 import hashlib
 import math
 import os
-import re
 import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -27,16 +24,19 @@ from gymnasium import Space
 from numpy.typing import NDArray
 
 from irlbench.data.demonstrations import Demonstrations, Episode
+from irlbench.data.folders import (
+    ensure_folder,
+    folders_with,
+    is_count,
+    is_hash,
+    is_number,
+    read_fields,
+    recipe_folder,
+    write_folder,
+)
 from irlbench.data.minari_file import FIELDS, as_episodes, read_episodes
 from irlbench.errors import DataError
-from irlbench.home import below, locked
-from irlbench.serialisation import (
-    canonical_json,
-    read_json,
-    sha256_file,
-    sha256_json,
-    write_text_atomic,
-)
+from irlbench.serialisation import canonical_json, sha256_file, write_text_atomic
 
 #: 2: with the hash of the HDF5 file.
 FORMAT = 2
@@ -44,7 +44,6 @@ SUMMARY = "summary.json"
 _FILE = Path("data", "main_data.hdf5")
 #: Bytes that HDF5 takes beyond the arrays: for each episode (15 to 23 thousand were seen), and in all.
 _EACH, _IN_ALL = 2**15, 2**20
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,31 +171,23 @@ def write_dataset(
         DataError: If the place is taken by other data.
     """
     summary = summarise(id, recording, recipe)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        beside.chmod(0o755)
+
+    def fill(beside: Path) -> DatasetSummary:
         _require_room(beside, recording)
         _write_minari(beside / "data", id, recording, summary)
-        summary = replace(summary, file_hash=sha256_file(beside / _FILE))
-        text = canonical_json({"format": FORMAT, **asdict(summary)})
+        written = replace(summary, file_hash=sha256_file(beside / _FILE))
+        text = canonical_json({"format": FORMAT, **asdict(written)})
         write_text_atomic(beside / SUMMARY, text + "\n")
-        try:
-            beside.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-            found = read_summary(folder)
-            if found.content_hash != summary.content_hash:
-                raise DataError(
-                    f"other demonstrations are already stored under {id!r} "
-                    f"({found.episodes} episodes, content {found.content_hash[:12]}; these are "
-                    f"{summary.content_hash[:12]}): choose another name"
-                ) from None
-            return found
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return summary
+        return written
+
+    def refusal(found: DatasetSummary, ours: DatasetSummary) -> str:
+        return (
+            f"other demonstrations are already stored under {id!r} ({found.episodes} episodes, "
+            f"content {found.content_hash[:12]}; these are {ours.content_hash[:12]}): choose "
+            "another name"
+        )
+
+    return write_folder(folder, fill, read_summary, refusal)
 
 
 def _require_room(folder: Path, recording: Recording) -> None:
@@ -249,18 +240,7 @@ def read_summary(folder: Path) -> DatasetSummary:
     """
     place = f"{folder.name}/{SUMMARY}"
     try:
-        found = read_json(folder / SUMMARY, links=False)
-    except DataError as error:
-        raise DataError(str(error), file=folder.name) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        version = found.get("format") if isinstance(found, dict) else None
-        raise DataError(
-            f"format {version!r}; this version reads format {FORMAT}: delete its folder, and "
-            "build or import it again",
-            file=place,
-        )
-    try:
-        summary = DatasetSummary(**{k: v for k, v in found.items() if k != "format"})
+        summary = DatasetSummary(**read_fields(folder, SUMMARY, FORMAT))
     except TypeError as error:
         raise DataError(f"not a whole summary: {error}", file=place) from error
     wrong = _wrong(summary)
@@ -275,28 +255,16 @@ def _wrong(summary: DatasetSummary) -> str | None:
     clipped = recipe.get("clipped", {"fraction": 0}) if isinstance(recipe, dict) else None
     fits = {
         "id": isinstance(summary.id, str),
-        "content_hash": _is_hash(summary.content_hash),
-        "file_hash": _is_hash(summary.file_hash),
-        "episodes": _is_count(summary.episodes),
-        "steps": _is_count(summary.steps),
+        "content_hash": is_hash(summary.content_hash),
+        "file_hash": is_hash(summary.file_hash),
+        "episodes": is_count(summary.episodes),
+        "steps": is_count(summary.steps),
         "demonstrator": isinstance(demonstrator, dict)
         and {"return", "length", "episodes"} <= demonstrator.keys()
-        and all(map(_is_number, demonstrator.values())),
-        "recipe": isinstance(clipped, dict) and _is_number(clipped.get("fraction")),
+        and all(map(is_number, demonstrator.values())),
+        "recipe": isinstance(clipped, dict) and is_number(clipped.get("fraction")),
     }
     return next((name for name, right in fits.items() if not right), None)
-
-
-def _is_hash(value: Any) -> bool:
-    return isinstance(value, str) and _HASH.fullmatch(value) is not None
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 1 <= value < 2**53
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def read_dataset(folder: Path) -> Demonstrations[Episode]:
@@ -357,7 +325,7 @@ def _shown(folder: Path) -> str:
 
 def built_folder(home: Path, id: str, recipe: Mapping[str, Any]) -> Path:
     """Where a data set built by a recipe belongs: another recipe or format, another folder."""
-    return below(home / "data", id) / f"built-{sha256_json({'format': FORMAT, **recipe})[:12]}"
+    return recipe_folder(home, id, recipe, FORMAT)
 
 
 def ensure_dataset(
@@ -377,25 +345,16 @@ def ensure_dataset(
         Its folder and its summary.
     """
     folder = built_folder(home, id, recipe)
-    with suppress(DataError):
-        return folder, read_summary(folder)
-    with locked(home, f"data/{id}"):
-        with suppress(DataError):
-            return folder, read_summary(folder)  # another process has built it meanwhile
-        shutil.rmtree(folder, ignore_errors=True)
-        write_dataset(folder, id, build(), recipe)
-        return folder, read_summary(folder)
+    summary = ensure_folder(
+        home, id, folder, read_summary, lambda: write_dataset(folder, id, build(), recipe)
+    )
+    return folder, summary
 
 
 def datasets_in(root: Path) -> list[tuple[Path, DatasetSummary]]:
     """Every data set below a folder with its summary, sorted by path; damaged ones are left out."""
     found = []
-    for directory, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if SUMMARY in files:
-            folders.clear()
-            try:
-                found.append((Path(directory), read_summary(Path(directory))))
-            except DataError:
-                continue
+    for folder in folders_with(root, SUMMARY):
+        with suppress(DataError):
+            found.append((folder, read_summary(folder)))
     return found

@@ -161,8 +161,9 @@ def _demonstrations(
     return _several_of(value, "demonstration") if told else ""
 
 
-def _preferences(value: Any, *_: Any) -> str:
-    return "" if value is None else _several_of(value, "preference")
+def _preferences(value: Any, _: Mapping[str, Any], facts: TaskFacts | None, several: bool) -> str:
+    told = several if facts is None else value != facts.preferences
+    return _several_of(value, "preference") if told and value is not None else ""
 
 
 def _demos(value: Any, *_: Any) -> str:

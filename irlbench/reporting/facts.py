@@ -19,6 +19,7 @@ class TaskFacts:
         summary: One line.
         demonstrations: How many an algorithm gets unless asked otherwise; None: all.
         budget: "steps", "gradient_steps", "seconds" unless asked otherwise.
+        preferences: Likewise of preferences; None: none.
         frozen: Every SHA-256 that its recipe names (expert, model, data).
     """
 
@@ -26,6 +27,7 @@ class TaskFacts:
     summary: str
     demonstrations: int | None
     budget: Mapping[str, float | None]
+    preferences: int | None = None
     frozen: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -45,6 +47,7 @@ def installed_facts(task_id: str) -> TaskFacts | None:
             summary=info.summary,
             demonstrations=info.demonstrations,
             budget=asdict(info.budget),
+            preferences=info.preferences,
             frozen=frozenset(_SHA256.findall(_flat(info.recipe))),
         )
     except Exception:  # a report of old or foreign records must not depend on somebody's plug-in

@@ -238,14 +238,14 @@ def _of_cell(cell: Cell, prepared: Prepared, choices: Choices) -> list[TrialSpec
     demos = choices.demos if takes_demonstrations else None
     usual = None if demos else task.info.demonstrations
     counts: Sequence[int | None] = cell.demonstrations or (usual,)
-    comparisons: Sequence[int | None] = choices.preferences or (None,)
+    takes_preferences = "preferences" in needs
+    comparisons: Sequence[int | None] = choices.preferences or (task.info.preferences,)
     config, changed = _configured(cell)
     uses_given = takes_demonstrations or task.info.needs_data is not None
-    for count in counts if takes_demonstrations else ():
-        if count is not None and prepared.available is not None and count > prepared.available:
-            raise UsageError(
-                f"{count} demonstrations asked for, but {task.id} has {prepared.available}"
-            )
+    if takes_demonstrations:
+        _require_available("demonstrations", counts, prepared.available, task)
+    if takes_preferences:
+        _require_available("preferences", comparisons, prepared.available_preferences, task)
     first = TrialSpec(
         task=task.id,
         task_hash=task.hash,
@@ -269,8 +269,16 @@ def _of_cell(cell: Cell, prepared: Prepared, choices: Choices) -> list[TrialSpec
     return [
         dataclasses.replace(first, demonstrations=count, preferences=pairs)
         for count in (counts if takes_demonstrations else (None,))
-        for pairs in (comparisons if "preferences" in needs else (None,))
+        for pairs in (comparisons if takes_preferences else (None,))
     ]
+
+
+def _require_available(
+    name: str, counts: Sequence[int | None], available: int | None, task: Task
+) -> None:
+    for count in counts:
+        if count is not None and available is not None and count > available:
+            raise UsageError(f"{count} {name} asked for, but {task.id} has {available}")
 
 
 def resolve_device(device: str) -> str:
