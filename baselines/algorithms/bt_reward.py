@@ -78,7 +78,7 @@ class BTReward(PreferenceLearning):
         train(model, functions, segments, loss_of, config, run)
         reward = model.reward(problem.discount)
         (name,) = self.solvers_for(problem.world, problem.track, config)
-        solver = registry().solver(name).configure(
-            problem.world, {"temperature": config.temperature}
+        solver = (
+            registry().solver(name).configure(problem.world, {"temperature": config.temperature})
         )
         return Solution(solver.solve(problem, reward, budget, run), reward)

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 class IPLConfig(PreferenceConfig):
     """Hyperparameters of IPL."""
 
-    temperature: float = option(0.1, "tau: V = tau logsumexp(Q / tau), the policy softmax(Q / tau).")
+    temperature: float = option(
+        0.1, "tau: V = tau logsumexp(Q / tau), the policy softmax(Q / tau)."
+    )
     regulariser_weight: float = option(0.01, "lambda of E[r^2], without which Q is unbounded.")
+    target_rate: float = option(0.05, "Share of the way that the target Q goes per update.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,29 +50,47 @@ class IPL(PreferenceLearning):
 
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         """See `Algorithm.fit`."""
+        import torch
+
         from irlbench.baselines.learners.known_dynamics import KnownDynamics
+        from irlbench.baselines.learners.steps import SlowCopy
         from irlbench.baselines.objectives.ipl import ipl_loss, ipl_rewards
         from irlbench.rewards.composed import InverseBellmanReward
 
         config: IPLConfig = self.config
         functions, segments = self.begin(problem, run)
         Q = functions.make("Q", functions.actions, segments.present)
+        target = SlowCopy(Q, config.target_rate)
         known = None
         if "dynamics" in problem.needs:
             known = KnownDynamics(problem.resource("dynamics"), device=run.device)
+            everything = torch.ones_like(Q.table())
 
         def loss_of(some: Segments) -> Tensor:
-            values = some.soft_values(Q, config.temperature, known)
-            return ipl_loss(
+            target.follow()
+            values = some.soft_values(Q, config.temperature, target.function, known)
+            loss = ipl_loss(
                 ipl_rewards(values, discount=problem.discount),
                 some.mask,
                 some.first_preferred,
                 regulariser_weight=config.regulariser_weight,
                 weight=some.weight,
             )
+            if known is None:
+                return loss
+            everywhere = known.soft_values(Q, everything, config.temperature, target.function)
+            implied = ipl_rewards(everywhere, discount=problem.discount)
+            return loss + config.l2 / (2 * len(segments)) * (implied**2).sum()
 
         train(
-            Q, functions, segments, loss_of, config, run, lambda: Q.policy(config.temperature)
+            Q,
+            functions,
+            segments,
+            loss_of,
+            config,
+            run,
+            lambda: Q.policy(config.temperature),
+            prior=known is None,
         )
         implied = InverseBellmanReward(
             Q.reward(problem.discount), problem.discount, config.temperature

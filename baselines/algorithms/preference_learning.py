@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from irlbench.algorithm import Algorithm, Run, option
-from irlbench.baselines.learners.settings import FunctionConfig
+from irlbench.baselines.settings import FunctionConfig
 from irlbench.problem import Problem
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ class PreferenceConfig(FunctionConfig):
 
     gradient_steps: int = option(1000, "Updates, unless a budget grants fewer.")
     batch_size: int = option(256, "Pairs per update.")
-    weight_decay: float = option(0.0, "Squared norm of the parameters in the loss, over 2.")
+    l2: float = option(
+        1.0, "Precision of a Gaussian prior on the parameters; it weighs 1 / (number of pairs)."
+    )
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
 
     def __post_init__(self) -> None:
@@ -34,8 +36,8 @@ class PreferenceConfig(FunctionConfig):
         for name in ("gradient_steps", "batch_size", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+        if not self.l2 >= 0:
+            raise ValueError(f"l2 must not be negative, got {self.l2}")
 
     def require_positive(self, *names: str) -> None:
         """Refuses numbers that are not above 0.
@@ -78,6 +80,8 @@ def train(
     config: PreferenceConfig,
     run: Run,
     policy: Callable[[], Policy] | None = None,
+    *,
+    prior: bool = True,
 ) -> None:
     """Minimises a loss of pairs by Adam.
 
@@ -89,8 +93,10 @@ def train(
         config: Sizes and steps.
         run: Budget, seed, and where the curve goes.
         policy: What is handed in along the way; None: nothing.
+        prior: Whether the function's parameters have the Gaussian prior.
     """
-    optimiser = functions.optimiser(function, weight_decay=config.weight_decay)
+    weight_decay = config.l2 / len(segments) if prior else 0.0
+    optimiser = functions.optimiser(function, weight_decay=weight_decay)
     draws = run.generator("minibatches")
     steps = config.gradient_steps
     points = _points(steps, config.saves)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import Algorithm, Run, Solution, option
-from irlbench.baselines.learners.settings import FunctionConfig, SamplingConfig
+from irlbench.baselines.settings import FunctionConfig, SamplingConfig
 from irlbench.problem import Budget, Problem
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import Functions, IndexedFunction, StateFunction
 from irlbench.baselines.learners.interaction import Interaction
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
-from irlbench.baselines.learners.settings import SamplingConfig
+from irlbench.baselines.settings import SamplingConfig
 from irlbench.baselines.learners.steps import Steps, soft_values_of, steps_of
 from irlbench.baselines.objectives.soft_values import SoftValues, soft_value
 from irlbench.problem import Problem

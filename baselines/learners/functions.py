@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.networks import Network
-from irlbench.baselines.learners.settings import FunctionConfig
+from irlbench.baselines.settings import FunctionConfig
 from irlbench.errors import ResourceError
 from irlbench.policies.mlp import CategoricalMLPPolicy
 from irlbench.policies.table import TablePolicy

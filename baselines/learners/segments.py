@@ -74,28 +74,36 @@ class Segments:
         return of_chosen(rows, self.actions.flatten()).reshape(self.actions.shape)
 
     def soft_values(
-        self, Q: StateFunction, temperature: float, known: KnownDynamics | None = None
+        self,
+        Q: StateFunction,
+        temperature: float,
+        target: StateFunction,
+        known: KnownDynamics | None = None,
     ) -> SoftValues:
         """What a soft Q-function says of every step, `[pairs, 2, time]`.
 
         Args:
             Q: One output per action.
             temperature: tau.
+            target: What V' is taken from, without gradient.
             known: Where V' is its expectation; None: V of the observation that came next.
         """
         shape = self.actions.shape
-        values = Q(self.observations.flatten(0, 2))
-        V = soft_value(values, temperature).reshape(self.observations.shape[:3])
-        here = values.reshape(*self.observations.shape[:3], -1)[:, :, :-1]
-        chosen = of_chosen(here.flatten(0, 2), self.actions.flatten()).reshape(shape)
+        values = Q(self.observations[:, :, :-1].flatten(0, 2))
+        V = soft_value(values, temperature).reshape(shape)
+        chosen = of_chosen(values, self.actions.flatten()).reshape(shape)
         if known is None:
-            return SoftValues(chosen, V[:, :, :-1], V[:, :, 1:], self.terminated, self.mask)
-        if not isinstance(Q, IndexedFunction):
+            with torch.no_grad():
+                rows = target(self.observations[:, :, 1:].flatten(0, 2))
+            following = soft_value(rows, temperature).reshape(shape)
+            return SoftValues(chosen, V, following, self.terminated, self.mask)
+        if not isinstance(target, IndexedFunction):
             raise TypeError("known dynamics are of states that are observed as indices")
-        expected = known.expect(soft_value(Q.table(), temperature))
+        with torch.no_grad():
+            expected = known.expect(soft_value(target.table(), temperature))
         following = expected[self.observations[:, :, :-1], self.actions]
         never = torch.zeros_like(self.terminated)  # the expectation knows what ends
-        return SoftValues(chosen, V[:, :, :-1], following, never, self.mask)
+        return SoftValues(chosen, V, following, never, self.mask)
 
 
 def segments_of(pairs: Pairs, actions: int, device: str | torch.device) -> Segments:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from irlbench.algorithm import Run, Solver, option
-from irlbench.baselines.learners.settings import FunctionConfig, SamplingConfig
+from irlbench.baselines.settings import FunctionConfig, SamplingConfig
 from irlbench.errors import UsageError
 from irlbench.policy import Policy
 from irlbench.problem import Budget, Problem
