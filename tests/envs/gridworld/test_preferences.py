@@ -129,6 +129,20 @@ def test_every_two_behaviours_are_compared_equally_often():
         assert left.mean() == pytest.approx(0.5, abs=0.03)
 
 
+def test_segments_of_episodes_that_end_early():
+    task = tasks.EARLY_TERMINATION
+    pool = PreferencePool(segment=2, annotator=EXACT, given=1, pairs=2000, random_actions=(1,))
+    pairs = pool.simulate(task._model(), task._expert(), 10, EVALUATION_SEEDS).pairs()
+    states, ended = pairs.observations, pairs.terminations
+    assert pairs.mask.all() and not ended[:, :, 0].any()
+    assert np.array_equal(states[:, :, 2] == 2, ended[:, :, 1])
+    assert {tuple(s) for s in states.reshape(-1, 3).tolist()} == {(0, 1, 0), (1, 0, 1), (0, 1, 2)}
+    # Of 2k steps, with probability 0.5^k, the last two are one place of 2k - 1.
+    share = sum(0.5**k / (2 * k - 1) for k in range(1, 6))
+    error = (share * (1 - share) / 4000) ** 0.5
+    assert ended[:, :, 1].mean() == pytest.approx(share, abs=4 * error)
+
+
 def test_a_random_action_is_taken_as_often_as_said():
     task = tasks.FOUR_ROOMS
     expert = TablePolicy(np.tile([0.0, -1000.0, -1000.0, -1000.0], (104, 1)))
