@@ -64,6 +64,7 @@ class PreferencePool:
             seed: Of the first item's episode and of the first pair's answer.
         """
         return {
+            "version": 1,
             "pairs": self.pairs,
             "segment": self.segment,
             "random_actions": list(self.random_actions),

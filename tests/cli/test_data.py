@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from irlbench.cli import main
+from irlbench.data.demonstrations import Episode
+from irlbench.data.preference_store import ensure_preferences, preference_folder
+from irlbench.data.preferences import Preference, Preferences
+from irlbench.home import home
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +57,22 @@ def test_importing_and_listing(capsys, archive):
     assert main(["data", "list"]) == 0
     (row,) = (line for line in capsys.readouterr().out.splitlines() if "control/hopper-v0" in line)
     assert re.fullmatch(r"  control/hopper-v0  mine  imported +2 +10 +7\.5  [0-9a-f]{12}", row), row
+
+
+def test_preferences_are_listed(capsys):
+    item = Episode(np.arange(4), np.zeros(3, int), np.zeros(3, bool), np.zeros(3, bool))
+    given = Preferences(
+        tuple(Preference((item, item.segment(0, 2)), (0, rank), "me") for rank in (0, 1, 1))
+    )
+    id = "gridworld/four-rooms-v0/preferences"
+    summary = ensure_preferences(home(), id, {"pairs": 3}, lambda: given)
+    assert main(["data", "list"]) == 0
+    out = capsys.readouterr().out
+    (row,) = (line for line in out.splitlines() if "gridworld/four-rooms-v0" in line)
+    name = preference_folder(home(), id, {"pairs": 3}).name
+    wanted = ["gridworld/four-rooms-v0", f"preferences/{name}", "3", "33%", "15"]
+    assert row.split() == [*wanted, summary.content_hash[:12]]
+    assert "episodes" not in out
 
 
 def test_fields_that_are_not_read_are_told(capsys, archive):

@@ -141,6 +141,7 @@ def facts_of(task: str) -> TaskFacts | None:
         summary=f"a made-up task of {world}",
         demonstrations=DEMONSTRATIONS[world],
         budget={"steps": None, "gradient_steps": None, "seconds": None},
+        preferences=500 if world == "gridworld" else None,
         frozen=frozenset({sha("model")}),
     )
 

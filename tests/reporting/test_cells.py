@@ -84,6 +84,14 @@ def test_says_what_differs_from_the_defaults(trial, facts, spec, words):
     assert [cell.variant for cell in cells([trial(**spec)], facts)] == [words]
 
 
+def test_the_usual_number_of_preferences_needs_no_words(trial, facts):
+    given = {"task": "gridworld/four-rooms-v0", "demonstrations": None}
+    usual, fewer = (cells([trial(**given, preferences=n)], facts)[0] for n in (500, 10))
+    assert (usual.variant, fewer.variant) == ("", "10 preferences")
+    (alone,) = cells([trial(**given, preferences=10)], lambda task: None)
+    assert alone.variant == ""
+
+
 def test_of_a_task_that_is_not_installed_only_differences_are_told(trial):
     (alone,) = cells([trial(demonstrations=5)], lambda task: None)
     assert alone.variant == ""

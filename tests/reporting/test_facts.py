@@ -21,6 +21,7 @@ def test_knows_an_installed_task(monkeypatch):
     info = SimpleNamespace(
         summary="a task",
         demonstrations=4,
+        preferences=30,
         budget=Budget(steps=10),
         recipe={"expert": {"sha256": digest, "list": [1, "cd" * 32]}, "seed": 7},
     )
@@ -28,6 +29,7 @@ def test_knows_an_installed_task(monkeypatch):
     facts = installed_facts("control/x-v0")
     assert facts is not None
     assert (facts.hash, facts.summary, facts.demonstrations) == ("h", "a task", 4)
+    assert facts.preferences == 30
     assert facts.budget == {"steps": 10, "gradient_steps": None, "seconds": None}
     assert facts.frozen == {digest, "cd" * 32}
 

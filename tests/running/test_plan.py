@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from irlbench.algorithm import Algorithm, Run, Solution
 from irlbench.errors import UsageError
+from irlbench.problem import Budget, Problem
 from irlbench.registry import registry
 from irlbench.running import plan
 from irlbench.running.trial import TrialSpec
@@ -109,6 +111,50 @@ def test_more_demonstrations_than_there_are_are_refused() -> None:
         planned(ROOMS, algorithms=("bc",), demonstrations=(5, 6), prepared=few)
     # Who takes none does not mind.
     assert len(planned(ROOMS, algorithms=("random",), prepared=few)) == 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing:
+    """No hyperparameters."""
+
+
+class Comparing(Algorithm):
+    """Takes preferences."""
+
+    id = "comparing/nothing"
+    worlds = ("gridworld",)
+    needs = frozenset({"preferences"})
+    tracks = ("preferences",)
+    Config = Nothing
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        raise AssertionError
+
+
+def compared(prepared: Prepared, **more: Any) -> list[int | None]:
+    """The numbers of preferences of the trials of an algorithm that takes some."""
+    task = registry().task(ROOMS)
+    cell = plan.Cell(task, Comparing, "preferences", (0,), None, {}, {})
+    choices = plan.Choices(targets=(ROOMS,), **more)
+    specs = plan.trials([cell], {task.id: prepared}, choices)
+    assert {spec.demonstrations for spec in specs} == {None}
+    return [spec.preferences for spec in specs]
+
+
+def test_the_usual_number_of_preferences_is_the_tasks() -> None:
+    pool = Prepared(available=5, available_preferences=300)
+    assert compared(pool) == [registry().task(ROOMS).info.preferences] == [200]
+    assert compared(pool, preferences=(10, 300)) == [10, 300]
+    assert compared(Prepared(), preferences=(10_000,)) == [10_000]
+    # Who takes none is given none.
+    assert {spec.preferences for spec in planned(ROOMS, algorithms=("bc",))} == {None}
+
+
+def test_more_preferences_than_there_are_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"301 preferences .*four-rooms-v0 has 300"):
+        compared(Prepared(available_preferences=300), preferences=(10, 301))
+    with pytest.raises(UsageError, match=r"200 preferences .*four-rooms-v0 has 50"):
+        compared(Prepared(available_preferences=50))
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,8 @@ def test_survival_never_ends_an_episode_that_costs(home):
 
 @pytest.mark.parametrize("task", LOCKS, ids=name_of)
 def test_what_is_of_states_is_not_supplied_where_they_are_hidden(task, home):
-    assert task.info.supplies == {"demonstrations", "interaction", "expert_policy"}
+    supplied = {"demonstrations", "preferences", "interaction", "expert_policy"}
+    assert task.info.supplies == supplied
     for name in ("dynamics", "features"):
         with pytest.raises(ResourceError, match="does not supply"):
             problem(task, home, {name}).resource(name)
