@@ -159,7 +159,7 @@ def test_files_are_linted_once_through_their_real_path(tmp_path):
 FLOORS: list[set[str]] = [
     {"configurable", "errors", "home", "randomness", "serialisation", "suite"},
     {"data"},
-    {"policies", "policy", "reward", "rewards"},
+    {"network", "policies", "policy", "reward", "rewards"},
     {"tabular"},
     {"adapters", "metrics", "problem"},
     {"algorithm", "task"},

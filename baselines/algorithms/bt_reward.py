@@ -25,7 +25,7 @@ class BTRewardConfig(PreferenceConfig):
     """Hyperparameters of the reward model and of what is made of it."""
 
     state_only: bool = option(True, "The reward is of states alone, not of states and actions.")
-    regulariser_weight: float = option(0.01, "Weight of E[r^2] over the steps of the segments.")
+    regulariser_weight: float = option(0.0, "Weight of E[r^2] over the steps of the segments.")
     temperature: float = option(0.1, "Weight of the entropy with which the solver plans.")
     solver: str = option("", "Solver to use; empty takes the usual one for what the track gives.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,7 +27,7 @@ class IPLConfig(PreferenceConfig):
     temperature: float = option(
         0.1, "tau: V = tau logsumexp(Q / tau), the policy softmax(Q / tau)."
     )
-    regulariser_weight: float = option(0.01, "lambda of E[r^2], without which Q is unbounded.")
+    regulariser_weight: float = option(0.1, "lambda of E[r^2], without which Q is unbounded.")
     target_rate: float = option(0.05, "Share of the way that the target Q goes per update.")
 
     def __post_init__(self) -> None:
@@ -47,6 +48,9 @@ class IPL(PreferenceLearning):
     paper: ClassVar[str] = "Hejna and Sadigh (2023)"
     tracks: ClassVar[tuple[str, ...]] = ("preferences", "preferences+dynamics")
     Config: ClassVar[type[Any]] = IPLConfig
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "gridworld": {"gradient_steps": 3000, "learning_rate": 0.1}
+    }
 
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         """See `Algorithm.fit`."""

@@ -16,9 +16,9 @@ from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import Functions, IndexedFunction, StateFunction
 from irlbench.baselines.learners.interaction import Interaction
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
-from irlbench.baselines.settings import SamplingConfig
 from irlbench.baselines.learners.steps import Steps, soft_values_of, steps_of
 from irlbench.baselines.objectives.soft_values import SoftValues, soft_value
+from irlbench.baselines.settings import SamplingConfig
 from irlbench.problem import Problem
 from irlbench.tabular.demonstrations import demonstrated_occupancy
 
