@@ -13,6 +13,7 @@ from irlbench.envs.gridworld.experts import ExpertModel
 from irlbench.errors import DataError, UsageError
 from irlbench.problem import Budget, OpenProblem, Problem, StepMeter
 from irlbench.randomness import EVALUATION_SEEDS
+from irlbench.registry import registry
 from irlbench.reward import RewardFunction
 from irlbench.serialisation import sha256_file
 from irlbench.task import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from irlbench.data.minari_store import DatasetSummary, Recording
     from irlbench.data.preferences import Preferences
     from irlbench.envs.gridworld.preferences import PreferencePool
+    from irlbench.envs.gridworld.reward_evaluation import World
     from irlbench.envs.gridworld.tabular_environment import TabularVectorEnv
     from irlbench.envs.gridworld.tabular_model import TabularModel
     from irlbench.policies.table import TablePolicy
@@ -52,6 +54,30 @@ _SCORES = (
     Score(
         "kl_to_expert",
         "KL(policy || expert) per step, in nats, over the states that the policy visits",
+        higher_is_better=False,
+    ),
+)
+_DISTANCE = "distance of the recovered reward to the true one: 0 the same, 0.7 unrelated, 1 negated"
+_PLANNED = (
+    "for the recovered reward, ties broken evenly; (J* - J) / (J* - J of uniform moves) under the "
+    "true one, discounted, no horizon: 0 the best, 1 random"
+)
+_REWARD_SCORES = (
+    Score("epic", f"EPIC {_DISTANCE}; uniform coverage, exact", higher_is_better=False),
+    Score("dard", f"DARD {_DISTANCE}; uniform coverage, exact", higher_is_better=False),
+    Score(
+        "starc",
+        f"STARC {_DISTANCE}; advantage under the uniform policy, L2, exact",
+        higher_is_better=False,
+    ),
+    Score(
+        "reoptimised_regret",
+        f"regret of the policy planned {_PLANNED}",
+        higher_is_better=False,
+    ),
+    Score(
+        "transfer_regret",
+        f"in the transfer task's dynamics, regret of the policy planned there {_PLANNED}",
         higher_is_better=False,
     ),
 )
@@ -154,6 +180,7 @@ class GridworldTask(Task):
             preload=("h5py", "torch", "torch._dynamo"),
             note=note,
             transfer=transfer,
+            reward_scores=_REWARD_SCORES if transfer is not None else _REWARD_SCORES[:-1],
         )
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:
@@ -225,6 +252,7 @@ class GridworldTask(Task):
                     protocol["validation_seed"] + np.arange(protocol["validation_episodes"])
                 ),
             },
+            self._transfer_world(),
         )
 
     def expert_problem(self, seed: int, home: Path) -> OpenProblem:
@@ -262,6 +290,27 @@ class GridworldTask(Task):
 
     def _dynamics(self) -> TabularDynamics:
         return self._model().dynamics(self.info.horizon, self.info.discount)
+
+    def _transfer_world(self) -> World | None:
+        """Where a reward that was learnt here is tried.
+
+        Raises:
+            UsageError: If that is no gridworld of as many states and actions.
+        """
+        from irlbench.envs.gridworld.reward_evaluation import World
+
+        if self.info.transfer is None:
+            return None
+        other, model = registry().task(self.info.transfer), self._model()
+        if not isinstance(other, GridworldTask):
+            raise UsageError(f"{other.id}, the transfer task of {self.id}, is no gridworld")
+        world = World(other._model(), other._dynamics())
+        if (world.model.states, world.model.actions) != (model.states, model.actions):
+            raise UsageError(
+                f"{other.id} has {world.model.states} states and {world.model.actions} actions, "
+                f"but {self.id}, whose transfer task it is, {model.states} and {model.actions}"
+            )
+        return world
 
     def _features(self) -> NDArray[np.float64]:
         import numpy as np

@@ -103,6 +103,7 @@ FIELDS: Mapping[str, Form] = {
     "primary": _OBJECT,
     "references": Form(_object_of(_SCORES.fits), "object of objects of numbers"),
     "scores": _SCORES,
+    "metrics": _SCORES,
     "best": _OBJECT.or_none,
     "episodes": Form(_object_of(_numbers), "object of lists of numbers"),
     "samples": Form(
