@@ -7,6 +7,7 @@ the task's horizon would cut off somewhere. The task's own discount counts, not 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,11 @@ from irlbench.tabular.evaluation import expected_return
 from irlbench.tabular.planning import value_iteration
 from irlbench.tabular.rewards import expected_reward, transition_rewards
 
-_DISTANCES = {"epic": epic_distance, "dard": dard_distance, "starc": starc_distance}
+_DISTANCES: Mapping[str, Callable[[TabularDynamics, TabularReward, TabularReward], float]] = {
+    "epic": epic_distance,
+    "dard": dard_distance,
+    "starc": starc_distance,
+}
 # Regret below this times the best return is rounding.
 _ROUNDING = 1e-9
 # Error of values when a reward is planned for: well below what counts as a tie of two actions.

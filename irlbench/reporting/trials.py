@@ -85,6 +85,10 @@ class Trial:
         reference = self.record.references.get(str(self.record.primary.get(name, name)))
         return None if reference is None else number(reference.get(self.primary))
 
+    def metric(self, name: str) -> float | None:
+        """A score of the learnt reward, or None where it is not defined."""
+        return number(self.record.metrics.get(name))
+
     def cost(self, name: str) -> float | None:
         """What was spent of something, or None where that is not known."""
         return number(self.record.costs.get(name))

@@ -36,7 +36,8 @@ def load_results(folder: str | Path) -> Any:
     Columns: trial, status, world; task, track, algorithm, seed, demonstrations, preferences,
     demos, model, device, threads; changed (settings that differ from the defaults) and budget, as
     JSON; plugin (its hash); error; score (the raw primary score, null when failed), normalised,
-    and each further score and cost under "score.<name>" and "cost.<name>".
+    and each further score, score of the learnt reward, and cost under "score.<name>",
+    "metric.<name>" and "cost.<name>".
 
     Raises:
         UsageError: If the directory holds no records.
@@ -63,6 +64,7 @@ def _row(record: Record) -> dict[str, Any]:
         "score": None if score is None else float(score),
         "normalised": _normalised(record),
         **{f"score.{name}": float(value) for name, value in record.scores.items()},
+        **{f"metric.{name}": float(value) for name, value in record.metrics.items()},
         **{f"cost.{name}": float(value) for name, value in record.costs.items()},
     }
 

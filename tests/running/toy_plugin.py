@@ -214,6 +214,24 @@ class OwnPolicy(Toy):
         return Solution(OwnKind(np.zeros((STATES, ACTIONS))))
 
 
+class SmallReward(Toy):
+    """Learns a reward of one state where there are three."""
+
+    id: ClassVar[str] = "toy/small-reward"
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        return Solution(_policy(1.0), TableReward(np.zeros(1)))
+
+
+class EndlessReward(Toy):
+    """Learns a reward whose numbers are finite, and their differences not."""
+
+    id: ClassVar[str] = "toy/endless-reward"
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        return Solution(_policy(1.0), TableReward(np.array([[-1e308, 1e308]] * STATES)))
+
+
 class Resumes(Toy):
     """Counts how often it was started, over kills."""
 
