@@ -10,8 +10,9 @@ from typing import Any
 
 from irlbench.errors import DataError, UsageError
 from irlbench.metrics.statistics import normalise
+from irlbench.running.curve import read_curve
 from irlbench.running.record import Record
-from irlbench.running.store import Store
+from irlbench.running.record_table import RecordTable, open_results
 
 #: Scores beyond this are damage, not scores; squaring them would overflow.
 _LARGEST = 1e100
@@ -25,11 +26,13 @@ class Trial:
         record: The record.
         source: Short name of its output directory, for people.
         folder: The folder of its files.
+        table: What its record was read from where that is an export, which has no such folder.
     """
 
     record: Record
     source: str
     folder: Path
+    table: RecordTable | None = None
 
     @property
     def id(self) -> str:
@@ -93,6 +96,19 @@ class Trial:
         """What was spent of something, or None where that is not known."""
         return number(self.record.costs.get(name))
 
+    def curve(self) -> Any:
+        """Its curve, a `pyarrow.Table` as `read_curve` gives it; of an export thinned.
+
+        Raises:
+            DataError: If it cannot be read, or is not the one that the record tells of.
+        """
+        if self.table is not None:
+            return self.table.curve(self.id)
+        path = self.folder / "curve.parquet"
+        if path.name not in self.record.files:
+            raise DataError("the record does not name it", file=path.name)
+        return read_curve(path, self.record.curve_points, self.record.files[path.name])
+
     @property
     def error(self) -> str:
         """What went wrong, in one line; empty for a trial that did not fail."""
@@ -141,7 +157,7 @@ def collect(folders: Sequence[Path]) -> Collection:
     directory named first counts.
 
     Args:
-        folders: Output directories of `irlbench run`.
+        folders: Output directories of `irlbench run` or `irlbench export`.
 
     Raises:
         UsageError: If no directory is named, one is none of irlbench's or of a newer schema, or
@@ -153,15 +169,17 @@ def collect(folders: Sequence[Path]) -> Collection:
     found: dict[str, list[Trial]] = {}
     collection = Collection()
     for place, source in zip(places, source_names(places), strict=True):
-        store = Store(place)
-        store.open_for_reading()
-        for trial in store.ids():
+        results = open_results(place)
+        table = results if isinstance(results, RecordTable) else None
+        for trial in results.ids():
             try:
-                record = store.read(trial)
+                record = results.read(trial)
             except DataError as error:
                 collection.unreadable.append(f"{source}: {error}")
                 continue
-            found.setdefault(trial, []).append(Trial(record, source, store.folder(trial)))
+            found.setdefault(trial, []).append(
+                Trial(record, source, place / "trials" / trial, table)
+            )
     if not found:
         damaged = f" ({len(collection.unreadable)} unreadable)" if collection.unreadable else ""
         raise UsageError(

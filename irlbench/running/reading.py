@@ -8,8 +8,10 @@ from typing import Any
 
 from irlbench.policy import Policy, load_policy
 from irlbench.reward import RewardFunction, load_reward
+from irlbench.running.curve import in_polars
 from irlbench.running.record import Record
-from irlbench.running.store import Store
+from irlbench.running.record_table import RecordTable, open_results
+from irlbench.running.store import one_of
 from irlbench.serialisation import canonical_json
 
 
@@ -19,7 +21,8 @@ class LoadedTrial:
 
     Attributes:
         record: Its record.
-        policy: Its final policy, or None where its kind cannot be loaded or it failed.
+        policy: Its final policy, or None where its kind cannot be loaded, it failed, or the
+            directory is an export, which holds neither policies nor rewards.
         reward: Its learnt reward, or None.
         curve: A polars data frame: step, seconds, kind, name, value.
     """
@@ -44,9 +47,8 @@ def load_results(folder: str | Path) -> Any:
     """
     import polars
 
-    store = Store(Path(folder))
-    store.open_for_reading()
-    return polars.DataFrame([_row(record) for record in store.records()], infer_schema_length=None)
+    records = open_results(folder).records()
+    return polars.DataFrame([_row(record) for record in records], infer_schema_length=None)
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -92,8 +94,10 @@ def load_trial(folder: str | Path, trial: str) -> LoadedTrial:
         UsageError: If there is no such trial, or more than one.
         DataError: If its files are damaged.
     """
-    store = Store(Path(folder))
-    store.open_for_reading()
+    store = open_results(folder)
+    if isinstance(store, RecordTable):
+        found = one_of(store.ids(), trial, folder)
+        return LoadedTrial(store.read(found), None, None, in_polars(store.curve(found)))
     found = store.find(trial)
     record = store.read(found)
     place = store.check(record)
