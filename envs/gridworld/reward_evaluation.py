@@ -97,7 +97,8 @@ class RewardJudge:
             for name, distance in self._distances.items()
         }
         for name, planner in self._planners.items():
-            regret = planner.regret(self._tabulated(unshaped, planner.world))
+            here = planner.world is self._world
+            regret = planner.regret(recovered if here else self._tabulated(unshaped, planner.world))
             if regret is not None:
                 found[name] = regret
         return found
@@ -113,9 +114,10 @@ class RewardJudge:
         model, dynamics = world.model, world.dynamics
         _require_shape(reward, model)
         over_states = reward
-        if model.emission is not None:
-            over_states = _Averaged(reward, observations_of(model.emission, self._seeds))
         try:
+            if model.emission is not None:
+                seen = observations_of(model.emission, self._seeds)
+                over_states = _Averaged(reward, seen, dynamics)
             values = transition_rewards(over_states, dynamics)
         except (IndexError, TypeError, ValueError) as error:
             raise DataError(
@@ -186,11 +188,21 @@ class _Averaged(RewardFunction):
     Args:
         reward: Of observations.
         observations: `[n, states, ...]`.
+        dynamics: Which say the actions, and in which states episodes end.
     """
 
-    def __init__(self, reward: RewardFunction, observations: NDArray[np.float32]) -> None:
-        self._reward, self._observations = reward, observations
+    def __init__(
+        self, reward: RewardFunction, observations: NDArray[np.float32], dynamics: TabularDynamics
+    ) -> None:
         self.kind, self.discount = reward.kind, reward.discount
+        # A network is slow to ask, and distances ask about every pair of states: once is enough.
+        following = dynamics.states if reward.kind == "transition" else 1
+        shape = (dynamics.states, dynamics.actions, following)
+        s, a, n = (x.ravel() for x in np.indices(shape))
+        total = np.zeros(len(s))
+        for seen in observations:
+            total += reward(seen[s], a, seen[n], dynamics.terminal[n])
+        self._table = (total / len(observations)).reshape(shape)
 
     def __call__(
         self,
@@ -200,10 +212,8 @@ class _Averaged(RewardFunction):
         terminated: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         """See `RewardFunction.__call__`. Observations are state indices."""
-        total = np.zeros(len(terminated))
-        for seen in self._observations:
-            total += self._reward(seen[observation], action, seen[next_observation], terminated)
-        return total / len(self._observations)
+        following = next_observation if self.kind == "transition" else 0
+        return self._table[observation, action, following]
 
 
 def _require_shape(reward: RewardFunction, model: TabularModel) -> None:

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from irlbench.envs.gridworld.experts import ExpertModel
+from irlbench.envs.gridworld.protocol import (
+    HIDDEN_STATE_PROTOCOL,
+    PROTOCOL,
+    REWARD_SCORES,
+    SCORES,
+)
 from irlbench.errors import DataError, UsageError
 from irlbench.problem import Budget, OpenProblem, Problem, StepMeter
 from irlbench.randomness import EVALUATION_SEEDS
@@ -20,7 +26,6 @@ from irlbench.task import (
     Evaluator,
     Prepared,
     ProblemRequest,
-    Score,
     Task,
     TaskInfo,
     TaskOptions,
@@ -43,57 +48,6 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 
-_SCORES = (
-    Score("return", "reward per episode, undiscounted over the horizon; exact"),
-    Score("length", "steps per episode"),
-    Score(
-        "regret",
-        "discounted return over the horizon that the best policy gets beyond this one; exact",
-        higher_is_better=False,
-    ),
-    Score(
-        "kl_to_expert",
-        "KL(policy || expert) per step, in nats, over the states that the policy visits",
-        higher_is_better=False,
-    ),
-)
-_DISTANCE = "distance of the recovered reward to the true one: 0 the same, 0.7 unrelated, 1 negated"
-_PLANNED = (
-    "for the recovered reward, ties broken evenly; (J* - J) / (J* - J of uniform moves) under the "
-    "true one, discounted, no horizon: 0 the best, 1 random"
-)
-_REWARD_SCORES = (
-    Score("epic", f"EPIC {_DISTANCE}; uniform coverage, exact", higher_is_better=False),
-    Score("dard", f"DARD {_DISTANCE}; uniform coverage, exact", higher_is_better=False),
-    Score(
-        "starc",
-        f"STARC {_DISTANCE}; advantage under the uniform policy, L2, exact",
-        higher_is_better=False,
-    ),
-    Score(
-        "reoptimised_regret",
-        f"regret of the policy planned {_PLANNED}",
-        higher_is_better=False,
-    ),
-    Score(
-        "transfer_regret",
-        f"in the transfer task's dynamics, regret of the policy planned there {_PLANNED}",
-        higher_is_better=False,
-    ),
-)
-_PROTOCOL: Mapping[str, Any] = {
-    "scores": "exact where the policy's distribution is known, else sampled",
-    "action_mode": "sample",
-    "test_episodes": 100,
-    "test_seed": EVALUATION_SEEDS,
-    "validation_episodes": 50,
-    "validation_seed": EVALUATION_SEEDS + 10**6,
-}
-_HIDDEN_STATE_PROTOCOL: Mapping[str, Any] = {
-    **_PROTOCOL,
-    "scores": "exact, the policy averaged over one observation of each state per episode's seed, "
-    "where its distribution is known, else sampled",
-}
 _SUPPLIES = frozenset({"demonstrations", "interaction", "expert_policy"})
 _KNOWN = frozenset({"dynamics", "features"})
 #: The first seeds of the episodes in demonstrations, and in preferences.
@@ -158,11 +112,11 @@ class GridworldTask(Task):
             discount=discount,
             supplies=supplies | compared.keys(),
             # No policy but its own is at a finite distance from an expert that never errs.
-            scores=_SCORES if expert.temperature > 0 and not hidden_state else _SCORES[:-1],
+            scores=SCORES if expert.temperature > 0 and not hidden_state else SCORES[:-1],
             low="random",
             high="expert",
             references=frozen["references"],
-            protocol=_HIDDEN_STATE_PROTOCOL if hidden_state else _PROTOCOL,
+            protocol=HIDDEN_STATE_PROTOCOL if hidden_state else PROTOCOL,
             recipe={
                 "version": 1,
                 **_in_recipe(self._world),
@@ -180,7 +134,7 @@ class GridworldTask(Task):
             preload=("h5py", "torch", "torch._dynamo"),
             note=note,
             transfer=transfer,
-            reward_scores=_REWARD_SCORES if transfer is not None else _REWARD_SCORES[:-1],
+            reward_scores=REWARD_SCORES if transfer is not None else REWARD_SCORES[:-1],
         )
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:
@@ -241,7 +195,7 @@ class GridworldTask(Task):
         from irlbench.envs.gridworld.evaluation import GridworldEvaluator
 
         protocol, frozen = self.info.protocol, self.info.recipe["expert"]["sha256"]
-        compared = frozen is not None and _SCORES[-1] in self.info.scores
+        compared = frozen is not None and SCORES[-1] in self.info.scores
         return GridworldEvaluator(
             self._model(),
             self._dynamics(),
