@@ -14,6 +14,7 @@ from irlbench.reporting.curves import MOST_POINTS, thinned
 from irlbench.reporting.notes import notes
 from irlbench.reporting.trials import Trial, collect
 from irlbench.running.record_table import CURVES, write_records
+from irlbench.running.rescoring import write_rescored
 from irlbench.running.store import TABLE, CurveRow
 
 #: Points that are kept of what no page draws: logged values, and other scores than the primary.
@@ -53,6 +54,8 @@ def export(folders: Sequence[str | Path], out: str | Path) -> ExportSummary:
         raise DataError(f"{len(collection.unreadable)} unreadable: {collection.unreadable[0]}")
     target = Path(out)
     write_records((trial.record for trial in collection.trials), _curves(collection.trials), target)
+    later = {trial.id: trial.later for trial in collection.trials if trial.later is not None}
+    write_rescored(later, target)
     return ExportSummary(
         out=target,
         trials=len(collection.trials),

@@ -15,7 +15,7 @@ from irlbench.reporting.escape import natural
 from irlbench.reporting.facts import FactsOf, installed_facts
 from irlbench.reporting.notes import made_with, notes
 from irlbench.reporting.rows import Failure, Leaderboard, Row
-from irlbench.reporting.trials import Collection, Trial
+from irlbench.reporting.trials import Collection, Trial, number
 
 #: Seeds that a cell needs; with fewer its row is marked provisional.
 SEEDS = {"gridworld": 10}
@@ -100,8 +100,8 @@ def _row(cell: Cell, conflicting: set[str]) -> Row:
 def _metrics(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
     """Each score of learnt rewards over the trials in which it is defined."""
     found = {}
-    for name in sorted({name for trial in trials for name in trial.record.metrics}):
-        known = _known(trial.metric(name) for trial in trials)
+    for name in sorted({name for trial in trials for name in trial.metrics}):
+        known = _known(number(trial.metrics.get(name)) for trial in trials)
         if known:
             over = t_interval(known, CONFIDENCE)
             found[name] = {"mean": over.estimate, "low": over.low, "high": over.high, "n": over.n}

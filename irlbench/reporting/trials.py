@@ -13,6 +13,7 @@ from irlbench.metrics.statistics import normalise
 from irlbench.running.curve import read_curve
 from irlbench.running.record import Record
 from irlbench.running.record_table import RecordTable, open_results
+from irlbench.running.rescoring import Later, all_metrics, read_rescored
 
 #: Scores beyond this are damage, not scores; squaring them would overflow.
 _LARGEST = 1e100
@@ -27,12 +28,14 @@ class Trial:
         source: Short name of its output directory, for people.
         folder: The folder of its files.
         table: What its record was read from where that is an export, which has no such folder.
+        later: Scores of the learnt reward that were computed after the trial, if any.
     """
 
     record: Record
     source: str
     folder: Path
     table: RecordTable | None = None
+    later: Later | None = None
 
     @property
     def id(self) -> str:
@@ -88,9 +91,10 @@ class Trial:
         reference = self.record.references.get(str(self.record.primary.get(name, name)))
         return None if reference is None else number(reference.get(self.primary))
 
-    def metric(self, name: str) -> float | None:
-        """A score of the learnt reward, or None where it is not defined."""
-        return number(self.record.metrics.get(name))
+    @cached_property
+    def metrics(self) -> Mapping[str, float]:
+        """Scores of the learnt reward, those computed later among them."""
+        return all_metrics(self.record, self.later)
 
     def cost(self, name: str) -> float | None:
         """What was spent of something, or None where that is not known."""
@@ -171,6 +175,7 @@ def collect(folders: Sequence[Path]) -> Collection:
     for place, source in zip(places, source_names(places), strict=True):
         results = open_results(place)
         table = results if isinstance(results, RecordTable) else None
+        later = _later(place, source, collection)
         for trial in results.ids():
             try:
                 record = results.read(trial)
@@ -178,7 +183,7 @@ def collect(folders: Sequence[Path]) -> Collection:
                 collection.unreadable.append(f"{source}: {error}")
                 continue
             found.setdefault(trial, []).append(
-                Trial(record, source, place / "trials" / trial, table)
+                Trial(record, source, place / "trials" / trial, table, later.get(trial))
             )
     if not found:
         damaged = f" ({len(collection.unreadable)} unreadable)" if collection.unreadable else ""
@@ -194,6 +199,14 @@ def collect(folders: Sequence[Path]) -> Collection:
             sources = (copies[0].source, *(copy.source for copy in differing))
             collection.conflicts.append(Conflict(trial, sources))
     return collection
+
+
+def _later(place: Path, source: str, collection: Collection) -> Mapping[str, Later]:
+    try:
+        return read_rescored(place)
+    except DataError as error:
+        collection.unreadable.append(f"{source}: {error}")
+        return {}
 
 
 def source_names(places: Sequence[Path]) -> list[str]:

@@ -11,6 +11,7 @@ from irlbench.reward import RewardFunction, load_reward
 from irlbench.running.curve import in_polars
 from irlbench.running.record import Record
 from irlbench.running.record_table import RecordTable, open_results
+from irlbench.running.rescoring import Later, all_metrics, read_rescored
 from irlbench.running.store import one_of
 from irlbench.serialisation import canonical_json
 
@@ -40,18 +41,20 @@ def load_results(folder: str | Path) -> Any:
     demos, model, device, threads; changed (settings that differ from the defaults) and budget, as
     JSON; plugin (its hash); error; score (the raw primary score, null when failed), normalised,
     and each further score, score of the learnt reward, and cost under "score.<name>",
-    "metric.<name>" and "cost.<name>".
+    "metric.<name>" and "cost.<name>". What `irlbench rescore` has computed is among the metrics.
 
     Raises:
         UsageError: If the directory holds no records.
     """
     import polars
 
-    records = open_results(folder).records()
-    return polars.DataFrame([_row(record) for record in records], infer_schema_length=None)
+    results = open_results(folder)
+    later = read_rescored(results.out)
+    rows = [_row(record, later.get(record.trial)) for record in results.records()]
+    return polars.DataFrame(rows, infer_schema_length=None)
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record, later: Later | None) -> dict[str, Any]:
     primary, spec = record.primary, record.spec
     score = record.scores.get(primary["name"])
     return {
@@ -66,7 +69,7 @@ def _row(record: Record) -> dict[str, Any]:
         "score": None if score is None else float(score),
         "normalised": _normalised(record),
         **{f"score.{name}": float(value) for name, value in record.scores.items()},
-        **{f"metric.{name}": float(value) for name, value in record.metrics.items()},
+        **{f"metric.{name}": float(value) for name, value in all_metrics(record, later).items()},
         **{f"cost.{name}": float(value) for name, value in record.costs.items()},
     }
 

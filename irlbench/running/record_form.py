@@ -89,7 +89,8 @@ _TEXT, _FLAG, _OBJECT = (
 )
 _INTEGER = Form(_whole, "whole number from 0 on that a table can hold")
 _AMOUNT = Form(_amount, "number from 0 on")
-_SCORES = Form(_object_of(_number), "object of numbers")
+#: Of scores by name.
+SCORES = Form(_object_of(_number), "object of numbers")
 _TEXTS = Form(_object_of(_is(str)), "object of texts")
 _SHA256 = Form(is_digest, "SHA-256 in 64 hexadecimal digits")
 
@@ -102,9 +103,9 @@ FIELDS: Mapping[str, Form] = {
     "world": _TEXT,
     "environment": _TEXT,
     "primary": _OBJECT,
-    "references": Form(_object_of(_SCORES.fits), "object of objects of numbers"),
-    "scores": _SCORES,
-    "metrics": _SCORES,
+    "references": Form(_object_of(SCORES.fits), "object of objects of numbers"),
+    "scores": SCORES,
+    "metrics": SCORES,
     "best": _OBJECT.or_none,
     "episodes": Form(_object_of(_numbers), "object of lists of numbers"),
     "samples": Form(
@@ -154,7 +155,7 @@ PARTS: Mapping[str, Mapping[str, Form]] = {
         "seconds": _AMOUNT.or_none,
     },
     "primary": {"name": _TEXT, "higher_is_better": _FLAG, "low": _TEXT, "high": _TEXT},
-    "best": {"step": _INTEGER, "scores": _SCORES},
+    "best": {"step": _INTEGER, "scores": SCORES},
     "error": {"type": _TEXT, "message": _TEXT, "traceback": _TEXT},
 }
 
