@@ -83,7 +83,7 @@ def _row(cell: Cell, conflicting: set[str]) -> Row:
         high_anchor={"name": first.record.primary.get("high"), "value": first.anchor("high")},
         score_demonstrator=None if demonstrator is None else demonstrator.estimate,
         best_validation=None if best is None else best.estimate,
-        rewards=sum(t.record.has_reward for t in trials),
+        rewards=sum(t.record.has_reward and not t.failed for t in trials),
         metrics=_metrics(trials),
         peak_memory_bytes=max(_known(t.cost("peak_memory_bytes") for t in trials), default=None),
         saturated_by=(),

@@ -43,7 +43,7 @@ class Row:
         score_demonstrator: Mean score on the scale where imported demonstrations' own
             demonstrator is 1, or None.
         best_validation: Mean normalised validation score of the best policies along the way.
-        rewards: Trials that left a learnt reward.
+        rewards: Trials that did not fail and left a learnt reward.
         metrics: Scores of the learnt rewards: name to "mean", "low" and "high" (the ends of its
             t-interval, or None) and "n", the trials in which it is defined.
         peak_memory_bytes: Largest peak over the trials, or None.
