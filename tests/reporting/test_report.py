@@ -211,9 +211,6 @@ def nasty_report(request, tmp_path, record, published, forged, known):
             score=None,
         ),
         world=text,
-        metrics={text: 1.0},
-        has_reward=True,
-        files={"reward.json": "0" * 64, "reward.safetensors": "0" * 64},
         primary={"name": text, "higher_is_better": True, "low": text, "high": "high"},
     )
     return text, report([tmp_path / "run"])
@@ -257,8 +254,8 @@ def test_a_nasty_record_breaks_no_markdown_table(nasty_report):
     assert "<" not in text
     assert not re.search("[\x00-\x08\x1b\u202e]", text)
     assert not re.search(r"(?<!\\)\]\(", text), "a link"
-    # the title, two worlds, the rewards of one, the failures
-    assert len(re.findall(r"^\s*#", text, re.MULTILINE)) == 5
+    # the title, two worlds, the failures
+    assert len(re.findall(r"^\s*#", text, re.MULTILINE)) == 4
 
 
 def test_a_nasty_record_is_no_formula_in_csv(nasty_report):

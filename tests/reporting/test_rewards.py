@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,17 @@ def test_a_record_from_elsewhere_adds_so_many_columns_and_no_more(facts, record)
     assert len(names) == rewards.MOST and names[0] == "transfer_regret"
     assert rewards.title("my_own_measure") == "my own measure"
     assert rewards.help_of("m0") is None and rewards.help_of("epic")
+
+
+@pytest.mark.parametrize("name", ["a|b\n\n# head", "<script>alert(1)</script>", "=cmd|' /C'!A1"])
+def test_a_nasty_name_does_nothing(facts, record, tmp_path, name):
+    made = dataclasses.replace(record(GRID, "gail"), has_reward=True, metrics={name: 1.0})
+    found = leaderboard(Collection(trials=[Trial(made.sealed([]), "run", Path("run"))]), facts)
+    text = to_markdown(found)
+    table = text[text.index("### Recovered") :]
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(lines) == 3 and len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert "<script" not in text + page(found, tmp_path) and "\n# head" not in text
+    (row,) = csv.DictReader(io.StringIO(to_csv(found)))
+    assert not [head for head in row if re.match(r"[=@+\-]", head)]
+    assert json.loads(to_json(found))["rows"][0]["metrics"][name]["mean"] == 1.0
