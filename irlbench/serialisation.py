@@ -131,13 +131,27 @@ def read_json(path: Path, *, links: bool = True) -> Any:
             if size > _MAX_JSON_BYTES:
                 raise DataError("larger than 16 MiB", file=path.name)
             content = stream.read(size)
-        value = json.loads(content.decode(), object_pairs_hook=_object)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=path.name) from error
+    return parse_json(content, path.name)
+
+
+def parse_json(content: bytes, file: str) -> Any:
+    """Reads JSON as `read_json` does.
+
+    Args:
+        content: The text.
+        file: Where it stands, for errors.
+
+    Raises:
+        DataError: If it is no such JSON.
+    """
+    try:
+        value = json.loads(content.decode(), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"is no JSON: {error}", file=path.name) from error
+        raise DataError(f"is no JSON: {error}", file=file) from error
     if content.count(b"[") + content.count(b"{") > _MOST_LEVELS and nested(value, _MOST_LEVELS):
-        raise DataError(f"is nested deeper than {_MOST_LEVELS} levels", file=path.name)
+        raise DataError(f"is nested deeper than {_MOST_LEVELS} levels", file=file)
     return value
 
 

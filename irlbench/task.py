@@ -66,6 +66,9 @@ class TaskInfo:
         note: Shown in lists (content notes, weak experts).
         transfer: Id of a task of the same states, actions and reward, and other dynamics: a
             learnt reward is tried there.
+        reward_scores: How recovered rewards are judged; see `Evaluator.evaluate_reward`. No part of
+            the task's hash: they follow from what a trial has kept, and new ones leave old trials
+            what they are.
     """
 
     id: str
@@ -88,6 +91,7 @@ class TaskInfo:
     needs_data: str | None = None
     note: str | None = None
     transfer: str | None = None
+    reward_scores: tuple[Score, ...] = ()
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):  # folders are named after it
@@ -204,6 +208,18 @@ class Evaluator(ABC):
             policy: The expert, or another reference.
         """
         return self.evaluate(policy, "test")
+
+    def evaluate_reward(self, reward: RewardFunction) -> Mapping[str, float]:
+        """Judges a recovered reward by the true one.
+
+        Args:
+            reward: As it was saved and loaded again.
+
+        Returns:
+            Values by name, of those that the task declares (`TaskInfo.reward_scores`). One that is
+            not defined for this task or reward is left out; what makes no sense is an error.
+        """
+        return {}
 
 
 class Task(ABC):

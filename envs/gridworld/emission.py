@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from irlbench.randomness import uniforms
+from irlbench.randomness import row_keys, uniforms
 
 if TYPE_CHECKING:
     from irlbench.policies.mlp import CategoricalMLPPolicy
@@ -114,6 +114,19 @@ class Emission:
         return (own + nearest) / 2, (own - nearest) / 2 - self.noise * np.abs(self.codes).sum(
             axis=1
         )
+
+
+def observations_of(emission: Emission, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
+    """One observation of each state per seed, float32 `[seeds, states, D]`.
+
+    Args:
+        emission: How states are seen.
+        seeds: Of the noise, `[seeds]`.
+    """
+    states = len(emission.codes)
+    every = np.tile(np.arange(states), len(seeds))
+    keys = row_keys(seeds, NOISE_STREAM).repeat(states)
+    return emission.observe(every, keys, every).reshape(len(seeds), states, -1)
 
 
 def rotate(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

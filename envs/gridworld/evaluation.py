@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
-from irlbench.envs.gridworld.emission import NOISE_STREAM, Emission
+from irlbench.envs.gridworld.emission import observations_of
+from irlbench.envs.gridworld.reward_evaluation import RewardJudge, World
 from irlbench.envs.gridworld.rollouts import roll_out
 from irlbench.envs.gridworld.tabular_model import TabularModel
 from irlbench.policies.table import TablePolicy, TimeDependentTablePolicy
 from irlbench.policy import KINDS, Policy
-from irlbench.randomness import row_keys
+from irlbench.reward import RewardFunction
 from irlbench.tabular.dynamics import TabularDynamics
 from irlbench.tabular.evaluation import optimal_return
 from irlbench.tabular.occupancy import state_distributions
 from irlbench.tabular.rewards import expected_reward
 from irlbench.task import Evaluation, Evaluator, Split
+
+#: Of each state, that a reward of observations is averaged over; it is asked about all pairs of them.
+_OBSERVATIONS = 20
 
 
 def action_probabilities(
@@ -77,19 +84,6 @@ def _require_shape(table: NDArray[np.float64], states: int, actions: int) -> Non
         )
 
 
-def observations_of(emission: Emission, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
-    """One observation of each state per seed, float32 `[seeds, states, D]`.
-
-    Args:
-        emission: How states are seen.
-        seeds: Of the noise, `[seeds]`.
-    """
-    states = len(emission.codes)
-    every = np.tile(np.arange(states), len(seeds))
-    keys = row_keys(seeds, NOISE_STREAM).repeat(states)
-    return emission.observe(every, keys, every).reshape(len(seeds), states, -1)
-
-
 class GridworldEvaluator(Evaluator):
     """Exact scores of policies whose distribution is known; sampled ones of all others.
 
@@ -100,6 +94,7 @@ class GridworldEvaluator(Evaluator):
         seeds: For each split the seeds of the episodes that are run where a policy has to be; and
             where states are seen through an emission, of the observations that it is averaged over,
             one of each state per seed.
+        transfer: Where recovered rewards are tried as well, or None.
     """
 
     def __init__(
@@ -108,8 +103,10 @@ class GridworldEvaluator(Evaluator):
         dynamics: TabularDynamics,
         expert: TablePolicy | None,
         seeds: dict[Split, NDArray[np.int64]],
+        transfer: World | None = None,
     ) -> None:
         self._model, self._dynamics, self._expert, self._seeds = model, dynamics, expert, seeds
+        self._transfer = transfer
         self._discounts = dynamics.discount ** np.arange(dynamics.horizon)
         self._rewards = expected_reward(dynamics, model.rewards)
         self._optimal = optimal_return(dynamics, self._rewards, finite_horizon=True)
@@ -125,6 +122,15 @@ class GridworldEvaluator(Evaluator):
             None if emission is None else observations_of(emission, self._seeds[split]),
         )
         return self._sampled(policy, self._seeds[split]) if known is None else self._exact(known)
+
+    def evaluate_reward(self, reward: RewardFunction) -> Mapping[str, float]:
+        """See `Evaluator.evaluate_reward` and `RewardJudge`."""
+        return self._judge.scores(reward)
+
+    @cached_property
+    def _judge(self) -> RewardJudge:
+        world = World(self._model, self._dynamics)
+        return RewardJudge(world, self._transfer, self._seeds["test"][:_OBSERVATIONS])
 
     def _exact(self, probabilities: NDArray[np.float64]) -> Evaluation:
         distributions = state_distributions(self._dynamics, probabilities, ordered=True)

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from irlbench.envs.gridworld.experts import ExpertModel
+from irlbench.envs.gridworld.protocol import (
+    HIDDEN_STATE_PROTOCOL,
+    PROTOCOL,
+    REWARD_SCORES,
+    SCORES,
+)
 from irlbench.errors import DataError, UsageError
 from irlbench.problem import Budget, OpenProblem, Problem, StepMeter
 from irlbench.randomness import EVALUATION_SEEDS
+from irlbench.registry import registry
 from irlbench.reward import RewardFunction
 from irlbench.serialisation import sha256_file
 from irlbench.task import (
     Evaluator,
     Prepared,
     ProblemRequest,
-    Score,
     Task,
     TaskInfo,
     TaskOptions,
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from irlbench.data.minari_store import DatasetSummary, Recording
     from irlbench.data.preferences import Preferences
     from irlbench.envs.gridworld.preferences import PreferencePool
+    from irlbench.envs.gridworld.reward_evaluation import World
     from irlbench.envs.gridworld.tabular_environment import TabularVectorEnv
     from irlbench.envs.gridworld.tabular_model import TabularModel
     from irlbench.policies.table import TablePolicy
@@ -41,33 +48,6 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 
-_SCORES = (
-    Score("return", "reward per episode, undiscounted over the horizon; exact"),
-    Score("length", "steps per episode"),
-    Score(
-        "regret",
-        "discounted return over the horizon that the best policy gets beyond this one; exact",
-        higher_is_better=False,
-    ),
-    Score(
-        "kl_to_expert",
-        "KL(policy || expert) per step, in nats, over the states that the policy visits",
-        higher_is_better=False,
-    ),
-)
-_PROTOCOL: Mapping[str, Any] = {
-    "scores": "exact where the policy's distribution is known, else sampled",
-    "action_mode": "sample",
-    "test_episodes": 100,
-    "test_seed": EVALUATION_SEEDS,
-    "validation_episodes": 50,
-    "validation_seed": EVALUATION_SEEDS + 10**6,
-}
-_HIDDEN_STATE_PROTOCOL: Mapping[str, Any] = {
-    **_PROTOCOL,
-    "scores": "exact, the policy averaged over one observation of each state per episode's seed, "
-    "where its distribution is known, else sampled",
-}
 _SUPPLIES = frozenset({"demonstrations", "interaction", "expert_policy"})
 _KNOWN = frozenset({"dynamics", "features"})
 #: The first seeds of the episodes in demonstrations, and in preferences.
@@ -132,11 +112,11 @@ class GridworldTask(Task):
             discount=discount,
             supplies=supplies | compared.keys(),
             # No policy but its own is at a finite distance from an expert that never errs.
-            scores=_SCORES if expert.temperature > 0 and not hidden_state else _SCORES[:-1],
+            scores=SCORES if expert.temperature > 0 and not hidden_state else SCORES[:-1],
             low="random",
             high="expert",
             references=frozen["references"],
-            protocol=_HIDDEN_STATE_PROTOCOL if hidden_state else _PROTOCOL,
+            protocol=HIDDEN_STATE_PROTOCOL if hidden_state else PROTOCOL,
             recipe={
                 "version": 1,
                 **_in_recipe(self._world),
@@ -154,6 +134,7 @@ class GridworldTask(Task):
             preload=("h5py", "torch", "torch._dynamo"),
             note=note,
             transfer=transfer,
+            reward_scores=REWARD_SCORES if transfer is not None else REWARD_SCORES[:-1],
         )
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:
@@ -214,7 +195,7 @@ class GridworldTask(Task):
         from irlbench.envs.gridworld.evaluation import GridworldEvaluator
 
         protocol, frozen = self.info.protocol, self.info.recipe["expert"]["sha256"]
-        compared = frozen is not None and _SCORES[-1] in self.info.scores
+        compared = frozen is not None and SCORES[-1] in self.info.scores
         return GridworldEvaluator(
             self._model(),
             self._dynamics(),
@@ -225,6 +206,7 @@ class GridworldTask(Task):
                     protocol["validation_seed"] + np.arange(protocol["validation_episodes"])
                 ),
             },
+            self._transfer_world(),
         )
 
     def expert_problem(self, seed: int, home: Path) -> OpenProblem:
@@ -262,6 +244,27 @@ class GridworldTask(Task):
 
     def _dynamics(self) -> TabularDynamics:
         return self._model().dynamics(self.info.horizon, self.info.discount)
+
+    def _transfer_world(self) -> World | None:
+        """Where a reward that was learnt here is tried.
+
+        Raises:
+            UsageError: If that is no gridworld of as many states and actions.
+        """
+        from irlbench.envs.gridworld.reward_evaluation import World
+
+        if self.info.transfer is None:
+            return None
+        other, model = registry().task(self.info.transfer), self._model()
+        if not isinstance(other, GridworldTask):
+            raise UsageError(f"{other.id}, the transfer task of {self.id}, is no gridworld")
+        world = World(other._model(), other._dynamics())
+        if (world.model.states, world.model.actions) != (model.states, model.actions):
+            raise UsageError(
+                f"{other.id} has {world.model.states} states and {world.model.actions} actions, "
+                f"but {self.id}, whose transfer task it is, {model.states} and {model.actions}"
+            )
+        return world
 
     def _features(self) -> NDArray[np.float64]:
         import numpy as np

@@ -86,6 +86,7 @@ def _task(task: Task) -> dict[str, Any]:
         "budget": dataclasses.asdict(info.budget),
         "supplies": sorted(info.supplies),
         "scores": [dataclasses.asdict(score) for score in info.scores],
+        "reward_scores": [dataclasses.asdict(score) for score in info.reward_scores],
         "primary": info.primary.name,
         "low": info.low,
         "high": info.high,

@@ -176,10 +176,14 @@ def _show_task(task: dict[str, Any]) -> None:
     ]
     table([row for row in rows if row[1]])
     say()
-    heading("scores")
     better = {True: "higher is better", False: "lower is better"}
-    table([[s["name"], better[s["higher_is_better"]], s["description"]] for s in task["scores"]])
-    say()
+    for title, scores in (("scores", "scores"), ("scores of recovered rewards", "reward_scores")):
+        if task[scores]:
+            heading(title)
+            table(
+                [[s["name"], better[s["higher_is_better"]], s["description"]] for s in task[scores]]
+            )
+            say()
     heading("references")
     table(
         [

@@ -39,21 +39,22 @@ def status(
 
     Every file of every record is checked.
     """
+    from irlbench.running.record_table import open_results
     from irlbench.running.store import Store
 
-    store = Store(folder)
-    store.open_for_reading()
+    store = open_results(folder)
     records, damaged = [], []
     for trial in store.ids():
         try:
             record = store.read(trial)
-            store.check(record)
+            if isinstance(store, Store):
+                store.check(record)
             records.append(record)
         except DataError as error:
             damaged.append((trial, str(error)))
     where = shown_path(folder)
     failed = [record for record in records if record.failed]
-    running, cut_off = store.under_way()
+    running, cut_off = store.under_way() if isinstance(store, Store) else ([], [])
     told = [f"{count(len(records) - len(failed), 'trial')} done", f"{len(failed)} failed"]
     told += [f"{len(running)} running"] if running else []
     told += [f"{len(cut_off)} cut off"] if cut_off else []

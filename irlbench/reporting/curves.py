@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from irlbench.errors import DataError
 from irlbench.metrics.statistics import normalise
 from irlbench.reporting.trials import Trial
-from irlbench.running.curve import read_curve
 
 #: Points of one line on a page; more cannot be told apart there.
 MOST_POINTS = 60
@@ -63,10 +62,7 @@ def read_curves(trials: Iterable[Trial]) -> tuple[list[Curve], list[str]]:
 
 def _read(trial: Trial) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps and raw primary scores of the validations, in order of steps."""
-    record, path = trial.record, trial.folder / "curve.parquet"
-    if path.name not in record.files:
-        raise DataError("the record does not name it", file=path.name)
-    table = read_curve(path, record.curve_points, record.files[path.name])
+    table = trial.curve()
     wanted = _equal(table["kind"], "validation") & _equal(table["name"], trial.primary)
     steps = table["step"].to_numpy()[wanted].astype(np.float64)
     values = table["value"].to_numpy()[wanted]

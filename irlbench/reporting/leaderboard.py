@@ -15,7 +15,7 @@ from irlbench.reporting.escape import natural
 from irlbench.reporting.facts import FactsOf, installed_facts
 from irlbench.reporting.notes import made_with, notes
 from irlbench.reporting.rows import Failure, Leaderboard, Row
-from irlbench.reporting.trials import Collection, Trial
+from irlbench.reporting.trials import Collection, Trial, number
 
 #: Seeds that a cell needs; with fewer its row is marked provisional.
 SEEDS = {"gridworld": 10}
@@ -83,6 +83,8 @@ def _row(cell: Cell, conflicting: set[str]) -> Row:
         high_anchor={"name": first.record.primary.get("high"), "value": first.anchor("high")},
         score_demonstrator=None if demonstrator is None else demonstrator.estimate,
         best_validation=None if best is None else best.estimate,
+        rewards=sum(t.record.has_reward and not t.failed for t in trials),
+        metrics=_metrics(trials),
         peak_memory_bytes=max(_known(t.cost("peak_memory_bytes") for t in trials), default=None),
         saturated_by=(),
         conflicts=tuple(t.id for t in trials if t.id in conflicting),
@@ -93,6 +95,17 @@ def _row(cell: Cell, conflicting: set[str]) -> Row:
         task_hash=str(spec.get("task_hash")),
         summary=None if cell.facts is None else cell.facts.summary,
     )
+
+
+def _metrics(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """Each score of learnt rewards over the trials in which it is defined."""
+    found = {}
+    for name in sorted({name for trial in trials for name in trial.metrics}):
+        known = _known(number(trial.metrics.get(name)) for trial in trials)
+        if known:
+            over = t_interval(known, CONFIDENCE)
+            found[name] = {"mean": over.estimate, "low": over.low, "high": over.high, "n": over.n}
+    return found
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

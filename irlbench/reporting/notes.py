@@ -11,12 +11,18 @@ from irlbench.reporting.trials import Collection, Trial
 
 
 def notes(collection: Collection) -> list[str]:
-    """Conflicts, unreadable records and data that differ, a sentence each."""
+    """Conflicts, late scores, unreadable records and data that differ, a sentence each."""
     found = [
         f"Conflict: trial {conflict.trial[:12]} has different results in "
         f"{' and '.join(conflict.sources)}; those of {conflict.sources[0]} count."
         for conflict in collection.conflicts
     ]
+    rescored = sum(len(trial.metrics) > len(trial.record.metrics) for trial in collection.trials)
+    if rescored:
+        found.append(
+            f"Scores of {rescored} learnt reward{'' if rescored == 1 else 's'} were computed after "
+            "their trials (irlbench rescore): no record's hash vouches for them."
+        )
     found += [f"Left out, unreadable: {reason}" for reason in collection.unreadable]
     built: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for trial in collection.trials:

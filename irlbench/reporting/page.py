@@ -13,6 +13,8 @@ from irlbench.reporting import figures, table
 from irlbench.reporting.curves import Curve, read_curves
 from irlbench.reporting.escape import LONGEST, shorten
 from irlbench.reporting.markup import Markup, element, join
+from irlbench.reporting.page_parts import breakable, padded, scrolling, who
+from irlbench.reporting.page_rewards import reward_table
 from irlbench.reporting.rows import Failure, Leaderboard, Row
 
 _BAR_WIDTH = 170
@@ -98,23 +100,19 @@ def _world(world: str, rows: Sequence[Row], board: Leaderboard) -> Markup:
     return element(
         "section",
         element("h2", shorten(world, LONGEST)),
-        _scrolling(_table(world, rows), f"Table of {world}"),
+        scrolling(_table(world, rows), f"Table of {world}"),
         element("ul", *notes, class_="marks") if notes else None,
+        reward_table(world, [row for row in rows if row.rewards]),
         _curves(rows, board),
         id=_anchor(world),
     )
 
 
-def _scrolling(content: Markup, label: str) -> Markup:
-    """A table that scrolls sideways where it does not fit, by keyboard as well."""
-    return element("div", content, class_="scroll", role="region", tabindex=0, aria_label=label)
-
-
 def _table(world: str, rows: Sequence[Row]) -> Markup:
     axis = figures.score_axis(rows, 6, _BAR_WIDTH)
     columns = table.columns(rows)
-    written = {c.key: _padded([c.of(row) for row in rows]) for c in columns}
-    scores = _padded([table.score_parts(row)[0] for row in rows])
+    written = {c.key: padded([c.of(row) for row in rows]) for c in columns}
+    scores = padded([table.score_parts(row)[0] for row in rows])
     indices = {id(row): index for index, row in enumerate(rows)}
     heads = [
         element("th", "rank", scope="col", class_="rank", role="columnheader"),
@@ -176,17 +174,11 @@ def _row(
     plain, interval = table.score_parts(row)
     signs = [element("abbr", mark.sign, title=mark.meaning) for mark in table.MARKS if mark.of(row)]
     spoken = f"score {plain}" + (f", 95% interval {interval}" if interval else "")
-    name = join(
-        element("span", shorten(row.algorithm, LONGEST), class_="name"),
-        element("span", shorten(row.variant, 3 * LONGEST), class_="variant")
-        if row.variant
-        else None,
-    )
     return element(
         "tr",
         element("td", table.rank(row), class_="rank", role="cell"),
-        element("th", name, scope="row", class_="who", role="rowheader"),
-        element("td", _breakable(row.track), class_="track", role="cell"),
+        element("th", who(row), scope="row", class_="who", role="rowheader"),
+        element("td", breakable(row.track), class_="track", role="cell"),
         element("td", score, class_="figure score", role="cell"),
         element(
             "td", interval, *(Markup(f" {sign}") for sign in signs), class_="ends", role="cell"
@@ -205,28 +197,6 @@ def _row(
         class_="reference" if row.reference else None,
         role="row",
     )
-
-
-def _breakable(track: str) -> Markup:
-    """A track that may go on in the next line before each plus."""
-    first, *more = shorten(track, LONGEST).split("+")
-    return join(first, *(part for name in more for part in (element("wbr"), f"+{name}")))
-
-
-def _padded(texts: Sequence[str]) -> list[Markup]:
-    """Ends figures with digits that do not show, so that their points stand in line."""
-    tails = [text[len(text.partition(".")[0]) :] for text in texts if _is_figure(text)]
-    longest = max(tails, key=len, default="")
-    found = []
-    for text in texts:
-        point = text.partition(".")[0]
-        missing = longest[len(text) - len(point) :] if _is_figure(text) else ""
-        found.append(join(text, element("span", missing, class_="pad") if missing else None))
-    return found
-
-
-def _is_figure(text: str) -> bool:
-    return text.replace(".", "", 1).removeprefix("-").isdecimal()
 
 
 def _curves(rows: Sequence[Row], board: Leaderboard) -> Markup | None:
@@ -290,7 +260,7 @@ def _failures(board: Leaderboard, out: Path) -> Markup | None:
         "section",
         element("h2", "Failed trials"),
         element("p", "Each counts as its task's low reference.", class_="quiet"),
-        _scrolling(
+        scrolling(
             element(
                 "table",
                 element("thead", element("tr", *heads)),

@@ -43,6 +43,9 @@ class Row:
         score_demonstrator: Mean score on the scale where imported demonstrations' own
             demonstrator is 1, or None.
         best_validation: Mean normalised validation score of the best policies along the way.
+        rewards: Trials that did not fail and left a learnt reward.
+        metrics: Scores of the learnt rewards: name to "mean", "low" and "high" (the ends of its
+            t-interval, or None) and "n", the trials in which it is defined.
         peak_memory_bytes: Largest peak over the trials, or None.
         saturated_by: Algorithms that solve the task outright, in this setting.
         conflicts: Trials of this row with different results in two directories.
@@ -81,6 +84,8 @@ class Row:
     high_anchor: Mapping[str, Any]
     score_demonstrator: float | None
     best_validation: float | None
+    rewards: int
+    metrics: Mapping[str, Mapping[str, Any]]
     peak_memory_bytes: float | None
     saturated_by: tuple[str, ...]
     conflicts: tuple[str, ...]

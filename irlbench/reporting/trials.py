@@ -10,8 +10,10 @@ from typing import Any
 
 from irlbench.errors import DataError, UsageError
 from irlbench.metrics.statistics import normalise
+from irlbench.running.curve import read_curve
 from irlbench.running.record import Record
-from irlbench.running.store import Store
+from irlbench.running.record_table import RecordTable, open_results
+from irlbench.running.rescoring import Later, all_metrics, read_rescored
 
 #: Scores beyond this are damage, not scores; squaring them would overflow.
 _LARGEST = 1e100
@@ -25,11 +27,15 @@ class Trial:
         record: The record.
         source: Short name of its output directory, for people.
         folder: The folder of its files.
+        table: What its record was read from where that is an export, which has no such folder.
+        later: Scores of the learnt reward that were computed after the trial, if any.
     """
 
     record: Record
     source: str
     folder: Path
+    table: RecordTable | None = None
+    later: Later | None = None
 
     @property
     def id(self) -> str:
@@ -85,9 +91,27 @@ class Trial:
         reference = self.record.references.get(str(self.record.primary.get(name, name)))
         return None if reference is None else number(reference.get(self.primary))
 
+    @cached_property
+    def metrics(self) -> Mapping[str, float]:
+        """Scores of the learnt reward, those computed later among them."""
+        return all_metrics(self.record, self.later)
+
     def cost(self, name: str) -> float | None:
         """What was spent of something, or None where that is not known."""
         return number(self.record.costs.get(name))
+
+    def curve(self) -> Any:
+        """Its curve, a `pyarrow.Table` as `read_curve` gives it; of an export thinned.
+
+        Raises:
+            DataError: If it cannot be read, or is not the one that the record tells of.
+        """
+        if self.table is not None:
+            return self.table.curve(self.id)
+        path = self.folder / "curve.parquet"
+        if path.name not in self.record.files:
+            raise DataError("the record does not name it", file=path.name)
+        return read_curve(path, self.record.curve_points, self.record.files[path.name])
 
     @property
     def error(self) -> str:
@@ -137,7 +161,7 @@ def collect(folders: Sequence[Path]) -> Collection:
     directory named first counts.
 
     Args:
-        folders: Output directories of `irlbench run`.
+        folders: Output directories of `irlbench run` or `irlbench export`.
 
     Raises:
         UsageError: If no directory is named, one is none of irlbench's or of a newer schema, or
@@ -149,15 +173,18 @@ def collect(folders: Sequence[Path]) -> Collection:
     found: dict[str, list[Trial]] = {}
     collection = Collection()
     for place, source in zip(places, source_names(places), strict=True):
-        store = Store(place)
-        store.open_for_reading()
-        for trial in store.ids():
+        results = open_results(place)
+        table = results if isinstance(results, RecordTable) else None
+        later = _later(place, source, collection)
+        for trial in results.ids():
             try:
-                record = store.read(trial)
+                record = results.read(trial)
             except DataError as error:
                 collection.unreadable.append(f"{source}: {error}")
                 continue
-            found.setdefault(trial, []).append(Trial(record, source, store.folder(trial)))
+            found.setdefault(trial, []).append(
+                Trial(record, source, place / "trials" / trial, table, later.get(trial))
+            )
     if not found:
         damaged = f" ({len(collection.unreadable)} unreadable)" if collection.unreadable else ""
         raise UsageError(
@@ -172,6 +199,14 @@ def collect(folders: Sequence[Path]) -> Collection:
             sources = (copies[0].source, *(copy.source for copy in differing))
             collection.conflicts.append(Conflict(trial, sources))
     return collection
+
+
+def _later(place: Path, source: str, collection: Collection) -> Mapping[str, Later]:
+    try:
+        return read_rescored(place)
+    except DataError as error:
+        collection.unreadable.append(f"{source}: {error}")
+        return {}
 
 
 def source_names(places: Sequence[Path]) -> list[str]:

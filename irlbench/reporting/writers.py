@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from irlbench.metrics.statistics import CONFIDENCE
-from irlbench.reporting import numbers, table
+from irlbench.reporting import numbers, rewards, table
 from irlbench.reporting.escape import LONGEST, clean, csv_text, markdown, shorten
 from irlbench.reporting.rows import Failure, Leaderboard, Row
 
@@ -33,8 +33,9 @@ def to_json(board: Leaderboard) -> str:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """`leaderboard.csv`: one line per row, anchors spread out, trial ids left out."""
-    flat = [_flat(row) for row in board.rows]
+    """`leaderboard.csv`: one line per row, anchors and metrics spread out, trial ids left out."""
+    metrics = rewards.names(board.rows)
+    flat = [_flat(row, metrics) for row in board.rows]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(flat[0]) if flat else [], lineterminator="\n")
     writer.writeheader()
@@ -42,7 +43,7 @@ def to_csv(board: Leaderboard) -> str:
     return stream.getvalue()
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in row.to_json().items():
         if name in ("trials", "conflicts"):
@@ -50,6 +51,12 @@ def _flat(row: Row) -> dict[str, Any]:
         elif name in ("low_anchor", "high_anchor"):
             found[name] = csv_text(value["name"])
             found[f"{name}_value"] = value["value"]
+        elif name == "metrics":
+            for metric in metrics:
+                for part in ("mean", "low", "high", "n"):
+                    ending = "" if part == "mean" else f"_{part}"
+                    known = value.get(metric, {}).get(part)
+                    found[csv_text(f"metric.{metric}{ending}")] = known
         elif isinstance(value, tuple):
             found[name] = csv_text(" ".join(str(item) for item in value))
         elif isinstance(value, bool):
@@ -64,6 +71,9 @@ def to_markdown(board: Leaderboard) -> str:
     parts = ["# Leaderboard", "", table.HOW_TO_READ, ""]
     for world, rows in board.worlds.items():
         parts += [f"## {markdown(world)}", "", *_table(rows), "", *_tasks(rows), ""]
+        learnt = [row for row in rows if row.rewards]
+        if rewards.names(learnt):
+            parts += ["### Recovered rewards", "", rewards.HOW_TO_READ, "", *_rewards(learnt), ""]
     marks = [f"{mark.sign} {mark.meaning}  " for mark in table.marks_of(board.rows)]
     if any(row.score is not None and row.low is None for row in board.rows):
         marks.append("A score without brackets rests on one seed, which gives no interval.  ")
@@ -89,6 +99,25 @@ def _table(rows: Sequence[Row]) -> list[str]:
     ]
     right = [True, False, False, False, False, *(True for _ in figures)]
     return _lay_out(heads, columns, right)
+
+
+def _rewards(rows: Sequence[Row]) -> list[str]:
+    measures = rewards.names(rows)
+    heads = ["task", "algorithm", "track", *(markdown(rewards.title(name)) for name in measures)]
+    columns = [
+        [markdown(shorten(row.name, LONGEST)) for row in rows],
+        [markdown(_name(row)) for row in rows],
+        [markdown(shorten(row.track, LONGEST)) for row in rows],
+        *(_parts([rewards.parts(row, name) for row in rows]) for name in measures),
+    ]
+    return _lay_out(heads, columns, [False] * len(heads))
+
+
+def _parts(written: Sequence[tuple[str, str]]) -> list[str]:
+    """Figures with what stands behind them, the points of the figures in line."""
+    figures = numbers.align([figure for figure, _ in written])
+    behind = (rest for _, rest in written)
+    return [f"{f} {rest}".rstrip() for f, rest in zip(figures, behind, strict=True)]
 
 
 def _name(row: Row) -> str:

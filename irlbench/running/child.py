@@ -25,7 +25,7 @@ from irlbench.algorithm import Run, Solution
 from irlbench.errors import IrlbenchError, UsageError
 from irlbench.policy import KINDS, Policy, load_policy
 from irlbench.registry import granted, registry
-from irlbench.reward import FORMS, save_reward
+from irlbench.reward import FORMS, load_reward, save_reward
 from irlbench.running import kernel
 from irlbench.running.claims import Claim
 from irlbench.running.journal import Journal, Line, hand_over, judged
@@ -125,9 +125,10 @@ def _report(line: Line, error: BaseException) -> None:
 def evaluator_main(job: Job, claim: Claim, connection: Connection) -> None:
     """Judges policies until it receives None.
 
-    Receives (place, policy), the place being a number under `saves` or `FINAL`, and sends
+    Receives (place, policy, rewarded), the place being a number under `saves` or `FINAL`, and sends
     ("evaluated", place, evaluation, seconds), ("failed", error) or ("storage", message). `FINAL` is
-    judged on the test split.
+    judged on the test split; with it, where there is one (`rewarded`), the learnt reward that the
+    trial's folder holds.
 
     Args:
         job: The trial.
@@ -152,7 +153,12 @@ def evaluator_main(job: Job, claim: Claim, connection: Connection) -> None:
 
 
 def _evaluation(
-    job: Job, task: Task, evaluator: Evaluator, place: int, pickled: bytes | None
+    job: Job,
+    task: Task,
+    evaluator: Evaluator,
+    place: int,
+    pickled: bytes | None,
+    rewarded: bool,
 ) -> dict[str, Any]:
     """Judges one policy, or finds what an earlier attempt at this trial has found."""
     folder, final = Path(job.folder), place == FINAL
@@ -169,11 +175,34 @@ def _evaluation(
         "samples": evaluation.samples if final else [],
     }
     _require_finite(task, found)
+    if rewarded:
+        found["metrics"] = reward_metrics(task, evaluator, folder)
     text = canonical_json(found)
     text.encode()  # what no record can hold fails here, not in the driver
     if not final:
         judged(folder, place).parent.mkdir(exist_ok=True)
         write_text_atomic(judged(folder, place), text)
+    return found
+
+
+def reward_metrics(task: Task, evaluator: Evaluator, folder: Path) -> dict[str, float]:
+    """Scores of the learnt reward in a trial's folder.
+
+    Args:
+        task: Says which scores there are.
+        evaluator: The task's.
+        folder: Holds `reward.safetensors` and `reward.json`.
+
+    Raises:
+        IrlbenchError: If the reward cannot be scored, or a score is not finite or not declared.
+    """
+    found = _plain(evaluator.evaluate_reward(load_reward(folder)))
+    declared = {score.name for score in task.info.reward_scores}
+    for name, value in found.items():
+        if name not in declared:
+            raise IrlbenchError(f"{task.id} declares no score {name!r} of rewards")
+        if not np.isfinite(value):
+            raise NotFiniteError(f"{name} of the learnt reward is {value}")
     return found
 
 

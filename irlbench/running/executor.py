@@ -223,6 +223,7 @@ class LocalExecutor:
             },
             references=references,
             scores=final.get("scores", {}),
+            metrics=final.get("metrics", {}),
             best=trial.best,
             episodes=final.get("episodes", {}),
             samples=final.get("samples", []),

@@ -17,6 +17,11 @@ _LONGEST_FOOTER = 4 * 2**20
 _LONGEST_HEADER = 2**16
 _DEEPEST = 10
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
+#: Physical types, and what bytes stand for that are text.
+BOOLEAN, INT64, DOUBLE, BYTES, UTF8 = 0, 2, 5, 6, 0
+#: Plain, dictionary, run-length, differences of numbers, split bytes. Texts that are told by what
+#: they share with the one before are not among them: these grow without bound.
+_ENCODINGS = frozenset({0, 2, 3, 5, 8, 9})
 #: Type of page to the field that describes it, and within that to the field of the encoding.
 _DESCRIBED = {_DATA: (5, 2), _DICTIONARY: (7, 2), _DATA_V2: (8, 4)}
 
@@ -184,6 +189,32 @@ def pages(content: bytes, chunk: Chunk) -> Iterator[Page]:
         raise ValueError("a page goes on beyond its column")
     if left:
         raise ValueError(f"claims {chunk.rows} rows, its pages hold {chunk.rows - left}")
+
+
+def check_pages(content: bytes, told: Layout, most: int) -> None:
+    """Refuses columns that are not flat, and pages that ask for more than they should.
+
+    Args:
+        content: The whole file.
+        told: Its layout.
+        most: Bytes that all pages together may hold.
+
+    Raises:
+        ValueError: With what is wrong.
+    """
+    nested = [column.name for column in told.columns if column.repetition not in (0, 1)]
+    if nested:
+        raise ValueError(f"has a list in column {nested[0]!r}")
+    size = 0
+    for chunk in told.chunks:
+        for page in pages(content, chunk):
+            if page.encoding not in _ENCODINGS:
+                raise ValueError(f"is written in Parquet's encoding {page.encoding}")
+            if page.dictionary and page.values > page.size:
+                raise ValueError(f"claims {page.values} words in {page.size} bytes")
+            size += page.size
+    if size > most:
+        raise ValueError(f"would unpack to {size:,} bytes for {told.rows:,} rows")
 
 
 def _whole(fields: dict[int, Any], number: int, what: str) -> int:

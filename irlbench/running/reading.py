@@ -8,8 +8,11 @@ from typing import Any
 
 from irlbench.policy import Policy, load_policy
 from irlbench.reward import RewardFunction, load_reward
+from irlbench.running.curve import in_polars
 from irlbench.running.record import Record
-from irlbench.running.store import Store
+from irlbench.running.record_table import RecordTable, open_results
+from irlbench.running.rescoring import Later, all_metrics, read_rescored
+from irlbench.running.store import one_of
 from irlbench.serialisation import canonical_json
 
 
@@ -19,7 +22,8 @@ class LoadedTrial:
 
     Attributes:
         record: Its record.
-        policy: Its final policy, or None where its kind cannot be loaded or it failed.
+        policy: Its final policy, or None where its kind cannot be loaded, it failed, or the
+            directory is an export, which holds neither policies nor rewards.
         reward: Its learnt reward, or None.
         curve: A polars data frame: step, seconds, kind, name, value.
     """
@@ -36,19 +40,21 @@ def load_results(folder: str | Path) -> Any:
     Columns: trial, status, world; task, track, algorithm, seed, demonstrations, preferences,
     demos, model, device, threads; changed (settings that differ from the defaults) and budget, as
     JSON; plugin (its hash); error; score (the raw primary score, null when failed), normalised,
-    and each further score and cost under "score.<name>" and "cost.<name>".
+    and each further score, score of the learnt reward, and cost under "score.<name>",
+    "metric.<name>" and "cost.<name>". What `irlbench rescore` has computed is among the metrics.
 
     Raises:
         UsageError: If the directory holds no records.
     """
     import polars
 
-    store = Store(Path(folder))
-    store.open_for_reading()
-    return polars.DataFrame([_row(record) for record in store.records()], infer_schema_length=None)
+    results = open_results(folder)
+    later = read_rescored(results.out)
+    rows = [_row(record, later.get(record.trial)) for record in results.records()]
+    return polars.DataFrame(rows, infer_schema_length=None)
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record, later: Later | None) -> dict[str, Any]:
     primary, spec = record.primary, record.spec
     score = record.scores.get(primary["name"])
     return {
@@ -63,6 +69,7 @@ def _row(record: Record) -> dict[str, Any]:
         "score": None if score is None else float(score),
         "normalised": _normalised(record),
         **{f"score.{name}": float(value) for name, value in record.scores.items()},
+        **{f"metric.{name}": float(value) for name, value in all_metrics(record, later).items()},
         **{f"cost.{name}": float(value) for name, value in record.costs.items()},
     }
 
@@ -90,8 +97,10 @@ def load_trial(folder: str | Path, trial: str) -> LoadedTrial:
         UsageError: If there is no such trial, or more than one.
         DataError: If its files are damaged.
     """
-    store = Store(Path(folder))
-    store.open_for_reading()
+    store = open_results(folder)
+    if isinstance(store, RecordTable):
+        found = one_of(store.ids(), trial, folder)
+        return LoadedTrial(store.read(found), None, None, in_polars(store.curve(found)))
     found = store.find(trial)
     record = store.read(found)
     place = store.check(record)

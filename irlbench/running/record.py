@@ -11,11 +11,13 @@ from irlbench.errors import DataError
 from irlbench.running.record_form import FIELDS, contradiction, misfit
 from irlbench.serialisation import sha256_json
 
-SCHEMA = 1
+SCHEMA = 2
 
 #: Schema to what turns the content of such a record into that of the next schema. What is written
 #: stays as it is: records are upgraded when they are read.
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda value: {**value, "metrics": {}},  # learnt rewards were not scored
+}
 
 #: Costs that depend on the machine; they are left out of the content hash.
 TIMINGS = ("seconds", "evaluation_seconds", "peak_memory_bytes")
@@ -35,6 +37,7 @@ class Record:
             0 ("low") and 1 ("high").
         references: Reference name to its raw scores.
         scores: Raw test scores of the final policy; empty when failed.
+        metrics: Scores of the learnt reward; none where there is no reward, or it could not be saved.
         best: "step" and validation "scores" of the best policy handed in along the way, or None.
         episodes: Per-episode values of the final policy.
         samples: Samples to show, on text completions.
@@ -61,6 +64,7 @@ class Record:
     primary: Mapping[str, Any]
     references: Mapping[str, Mapping[str, float]]
     scores: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     best: Mapping[str, Any] | None = None
     episodes: Mapping[str, list[float]] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -95,6 +99,8 @@ class Record:
         content: dict[str, Any] = dict(vars(self))
         for name in ("content_hash", "integrity", "versions", "irlbench", "hardware", "data"):
             del content[name]
+        if not self.metrics:  # as in schema 1: what it would say again has the same hash
+            del content["metrics"]
         content["costs"] = {k: v for k, v in self.costs.items() if k not in TIMINGS}
         content["files"] = {
             k: v for k, v in self.files.items() if k.startswith(("policy.", "reward."))

@@ -70,13 +70,14 @@ def _numbers(value: Any) -> bool:
     )
 
 
-def _digest(value: Any) -> bool:
+def is_digest(value: Any) -> bool:
+    """Whether a value is a SHA-256 as records write it."""
     return type(value) is str and _DIGEST.fullmatch(value) is not None
 
 
 def _file_names(value: Any) -> bool:
     """Files beside `record.json` to their SHA-256; no name leads anywhere else."""
-    return _object_of(_digest)(value) and not any(
+    return _object_of(is_digest)(value) and not any(
         name in ("", ".", "..", "record.json") or "/" in name or "\0" in name for name in value
     )
 
@@ -88,9 +89,10 @@ _TEXT, _FLAG, _OBJECT = (
 )
 _INTEGER = Form(_whole, "whole number from 0 on that a table can hold")
 _AMOUNT = Form(_amount, "number from 0 on")
-_SCORES = Form(_object_of(_number), "object of numbers")
+#: Of scores by name.
+SCORES = Form(_object_of(_number), "object of numbers")
 _TEXTS = Form(_object_of(_is(str)), "object of texts")
-_SHA256 = Form(_digest, "SHA-256 in 64 hexadecimal digits")
+_SHA256 = Form(is_digest, "SHA-256 in 64 hexadecimal digits")
 
 #: Field to form; a nested table tells the fields of an object.
 FIELDS: Mapping[str, Form] = {
@@ -101,8 +103,9 @@ FIELDS: Mapping[str, Form] = {
     "world": _TEXT,
     "environment": _TEXT,
     "primary": _OBJECT,
-    "references": Form(_object_of(_SCORES.fits), "object of objects of numbers"),
-    "scores": _SCORES,
+    "references": Form(_object_of(SCORES.fits), "object of objects of numbers"),
+    "scores": SCORES,
+    "metrics": SCORES,
     "best": _OBJECT.or_none,
     "episodes": Form(_object_of(_numbers), "object of lists of numbers"),
     "samples": Form(
@@ -152,7 +155,7 @@ PARTS: Mapping[str, Mapping[str, Form]] = {
         "seconds": _AMOUNT.or_none,
     },
     "primary": {"name": _TEXT, "higher_is_better": _FLAG, "low": _TEXT, "high": _TEXT},
-    "best": {"step": _INTEGER, "scores": _SCORES},
+    "best": {"step": _INTEGER, "scores": SCORES},
     "error": {"type": _TEXT, "message": _TEXT, "traceback": _TEXT},
 }
 

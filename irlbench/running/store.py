@@ -32,6 +32,8 @@ from irlbench.running.record import SCHEMA, Record, check_schema
 from irlbench.serialisation import read_json, sha256_file, write_atomic, write_text_atomic
 
 LOG = "log.txt"
+#: In place of `trials`, in a directory that was exported.
+TABLE = "records.parquet"
 _RESULTS = ("policy.", "reward.")
 #: What a trial that goes on from a checkpoint takes up again.
 _RESUMED = ("checkpoint.json", "checkpoint.safetensors", "saves", "judged", LOG)
@@ -81,6 +83,8 @@ class Store:
             found = list(self.out.iterdir()) if self.out.is_dir() else []
             # Looked for last: of two runs that begin at once, one may find what the other has made.
             foreign = [p for p in found if not p.name.startswith(f".{marker.name}.")]
+            if (self.out / TABLE).exists():
+                raise UsageError(f"{self.out} holds exported records: name another --out")
             if foreign and not marker.exists():
                 raise UsageError(
                     f"{self.out} holds files that are not irlbench's: name another --out"
@@ -142,13 +146,7 @@ class Store:
         Raises:
             UsageError: If there is none, or more than one.
         """
-        found = [trial for trial in self.ids() if prefix and trial.startswith(prefix)]
-        if len(found) != 1:
-            raise UsageError(
-                f"{len(found) or 'no'} trials of {self.out} begin with {prefix!r}; "
-                "`irlbench status` lists them"
-            )
-        return found[0]
+        return one_of(self.ids(), prefix, self.out)
 
     def read(self, trial: str) -> Record:
         """Reads one record.
@@ -319,6 +317,26 @@ class Store:
                 place.rename(aside)
                 return
             number += 1
+
+
+def one_of(trials: Sequence[str], prefix: str, place: str | Path) -> str:
+    """The one trial whose id begins so.
+
+    Args:
+        trials: Ids.
+        prefix: The beginning of one.
+        place: Where they are, for errors.
+
+    Raises:
+        UsageError: If there is none, or more than one.
+    """
+    found = [trial for trial in trials if prefix and trial.startswith(prefix)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found) or 'no'} trials of {place} begin with {prefix!r}; "
+            "`irlbench status` lists them"
+        )
+    return found[0]
 
 
 def _is_result(path: Path) -> bool:

@@ -199,8 +199,10 @@ class Underway:
 
     def _send_next(self) -> None:
         """Sends one policy to an evaluator that waits for it: neither side can block the other."""
+        place, policy = self.queue[0]
+        rewarded = place == FINAL and self.outcome is not None and bool(self.outcome["has_reward"])
         try:
-            self.evaluator.send(self.queue[0])
+            self.evaluator.send((place, policy, rewarded))
         except (BrokenPipeError, ConnectionResetError):
             self.died(self.evaluator)
 

@@ -9,6 +9,7 @@ import pytest
 
 from irlbench.errors import IrlbenchError, UsageError
 from irlbench.reporting.trials import collect, number, source_names
+from irlbench.running.record import SCHEMA
 
 
 def test_reads_every_record_in_order_of_id(tmp_path, record, published):
@@ -83,7 +84,7 @@ def test_a_sealed_record_of_another_shape_is_left_out_and_named(
 
 def test_a_newer_schema_is_said_at_once(tmp_path, record, published):
     published(tmp_path, record())
-    (tmp_path / "irlbench.json").write_text('{"schema": 2}')
+    (tmp_path / "irlbench.json").write_text(json.dumps({"schema": SCHEMA + 1}))
     with pytest.raises(IrlbenchError, match="update irlbench"):
         collect([tmp_path])
 

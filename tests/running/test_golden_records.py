@@ -28,15 +28,44 @@ from irlbench.serialisation import read_json, sha256_json
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMAS = list(range(1, SCHEMA + 1))
-DONE = "6447755ffde065609c6f7f5a5152f675a0ae353280b92a141afc3b2973acf94a"
-FAILED = "553ae010c4271c1aae139533f1fe7725b9573f73579b4954a7edb8c8baa4543e"
+#: The done and the failed trial of each schema; the plug-in file, and so the ids, changed between.
+TRIALS = {
+    1: (
+        "6447755ffde065609c6f7f5a5152f675a0ae353280b92a141afc3b2973acf94a",
+        "553ae010c4271c1aae139533f1fe7725b9573f73579b4954a7edb8c8baa4543e",
+    ),
+    2: (
+        "60329a5c742d2e0309c40fbcaea1bcf96844f1ba50ffadfeba484c806c8a68d4",
+        "3722a6bb345f2b1d1222f39b170ec1c7b3f4d6f2e54e377da47cac85208054cf",
+    ),
+}
+#: What the learnt reward was found to be, since there are such scores.
+METRICS: dict[int, dict[str, float]] = {1: {}, 2: {"gap": 0.8954564028896789}}
 RETURN = 7.10014897840018
 
 
 @pytest.fixture(params=SCHEMAS)
-def golden(request):
+def schema(request):
+    """Every schema that was ever written."""
+    return request.param
+
+
+@pytest.fixture
+def golden(schema):
     """The output directory of one schema, as it was written."""
-    return GOLDEN / f"schema-{request.param}"
+    return GOLDEN / f"schema-{schema}"
+
+
+@pytest.fixture
+def done(schema):
+    """Id of the trial that was done."""
+    return TRIALS[schema][0]
+
+
+@pytest.fixture
+def failed(schema):
+    """Id of the trial that failed."""
+    return TRIALS[schema][1]
 
 
 @pytest.fixture
@@ -52,28 +81,29 @@ def test_there_is_one_of_every_schema_and_a_way_up_from_each():
     assert sorted(UPGRADES) == SCHEMAS[:-1]
 
 
-def test_every_file_is_as_it_was_written(golden):
+def test_every_file_is_as_it_was_written(golden, done, failed):
     store = Store(golden)
     store.open_for_reading()
-    assert store.ids() == [FAILED, DONE]
+    assert store.ids() == [failed, done]
     for trial in store.ids():
         found = store.published(trial)
         assert found is not None and found.damage is None
 
 
-def test_the_records_say_what_they_said(golden):
-    failed, done = Store(golden).records()
-    assert (done.trial, done.status, done.world) == (DONE, "done", "gridworld")
-    assert done.scores == {"return": RETURN, "split_is_test": 1.0}
-    assert done.best == {"step": 3, "scores": {"return": 9.47621373120374, "split_is_test": 0.0}}
-    assert done.references == {"random": {"return": 5.0}, "expert": {"return": 10.0}}
-    assert done.spec["algorithm"] == "toy/good" and done.spec["seed"] == 0
-    assert done.spec["config"] == {"strength": 1.0, "steps": 3, "where": ""}
-    assert (done.costs["gradient_steps"], done.costs["demonstrations"]) == (3, 2)
-    assert (failed.trial, failed.status, failed.scores) == (FAILED, "failed", {})
-    assert failed.error is not None
-    assert (failed.error["type"], failed.error["message"]) == ("RuntimeError", "lost toy_plugin.py")
-    assert failed.curve_points == 1 and not failed.verifiable
+def test_the_records_say_what_they_said(golden, schema, done, failed):
+    lost, found = Store(golden).records()
+    assert (found.trial, found.status, found.world) == (done, "done", "gridworld")
+    assert found.scores == {"return": RETURN, "split_is_test": 1.0}
+    assert (found.metrics, lost.metrics) == (METRICS[schema], {})
+    assert found.best == {"step": 3, "scores": {"return": 9.47621373120374, "split_is_test": 0.0}}
+    assert found.references == {"random": {"return": 5.0}, "expert": {"return": 10.0}}
+    assert found.spec["algorithm"] == "toy/good" and found.spec["seed"] == 0
+    assert found.spec["config"] == {"strength": 1.0, "steps": 3, "where": ""}
+    assert (found.costs["gradient_steps"], found.costs["demonstrations"]) == (3, 2)
+    assert (lost.trial, lost.status, lost.scores) == (failed, "failed", {})
+    assert lost.error is not None
+    assert (lost.error["type"], lost.error["message"]) == ("RuntimeError", "lost toy_plugin.py")
+    assert lost.curve_points == 1 and not lost.verifiable
 
 
 def test_ids_are_still_the_hashes_of_what_determined_the_trials(golden):
@@ -82,8 +112,8 @@ def test_ids_are_still_the_hashes_of_what_determined_the_trials(golden):
         assert sha256_json(determining) == record.trial
 
 
-def test_policy_reward_and_curve_are_loaded(golden):
-    trial = load_trial(golden, DONE[:8])
+def test_policy_reward_and_curve_are_loaded(golden, done):
+    trial = load_trial(golden, done[:8])
     assert trial.policy is not None and trial.reward is not None
     chosen = np.exp(trial.policy.log_prob(np.arange(3), np.ones(3, dtype=np.int64)))
     assert 10 * chosen.mean() == pytest.approx(RETURN, rel=1e-12)
@@ -105,9 +135,9 @@ def test_policy_reward_and_curve_are_loaded(golden):
     assert returns[-1] == 9.47621373120374 and sorted(returns) == returns
 
 
-def test_they_are_one_table_and_one_report(golden, tmp_path, capsys):
+def test_they_are_one_table_and_one_report(golden, tmp_path, capsys, done, failed):
     table = load_results(golden).sort("status")
-    assert table["trial"].to_list() == [DONE, FAILED]
+    assert table["trial"].to_list() == [done, failed]
     assert table["normalised"].to_list() == [pytest.approx((RETURN - 5) / 5), None]
     summary = report([golden], tmp_path / "report")
     assert (summary.trials, summary.rows, summary.failed, summary.notes) == (2, 2, 1, ())
@@ -130,11 +160,11 @@ def rewrite(out: Path, trial: str, **changes: object) -> None:
     path.write_text(json.dumps({**value, "integrity": sha256_json(value)}), encoding="utf-8")
 
 
-@pytest.mark.parametrize("schema", [SCHEMA + 1, 10**6])
-def test_a_newer_record_is_refused_and_left_out(copy, tmp_path, schema):
-    rewrite(copy, DONE, schema=schema)
-    with pytest.raises(DataError, match=f"schema {schema}.*reads up to {SCHEMA}: update irlbench"):
-        Store(copy).read(DONE)
+@pytest.mark.parametrize("claimed", [SCHEMA + 1, 10**6])
+def test_a_newer_record_is_refused_and_left_out(copy, tmp_path, claimed, done):
+    rewrite(copy, done, schema=claimed)
+    with pytest.raises(DataError, match=f"schema {claimed}.*reads up to {SCHEMA}: update irlbench"):
+        Store(copy).read(done)
     summary = report([copy], tmp_path / "report")
     (note,) = summary.notes
     assert summary.trials == 1 and "update irlbench" in note
@@ -142,11 +172,11 @@ def test_a_newer_record_is_refused_and_left_out(copy, tmp_path, schema):
         load_results(copy)
 
 
-@pytest.mark.parametrize("schema", [0, -1, True, 1.0, "1", None, [1]])
-def test_what_names_no_schema_is_refused(copy, schema):
-    rewrite(copy, DONE, schema=schema)
+@pytest.mark.parametrize("claimed", [0, -1, True, 1.0, "1", None, [1]])
+def test_what_names_no_schema_is_refused(copy, claimed, done):
+    rewrite(copy, done, schema=claimed)
     with pytest.raises(DataError, match="names no schema"):
-        Store(copy).read(DONE)
+        Store(copy).read(done)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +197,7 @@ def test_a_directory_that_cannot_be_read_is_refused(copy, marker, told):
 
 
 @pytest.fixture
-def older(copy, monkeypatch):
+def older(copy, monkeypatch, done, failed):
     """As if two schemas had come since: in the first the environment had another name."""
     called = []
 
@@ -181,45 +211,46 @@ def older(copy, monkeypatch):
         called.append(2)
         return {**value, "world": value["world"].lower()}
 
-    monkeypatch.setattr(record_module, "SCHEMA", 3)
-    monkeypatch.setattr(record_module, "UPGRADES", {1: first, 2: second})
+    monkeypatch.setattr(record_module, "SCHEMA", SCHEMA + 2)
+    coming = {SCHEMA: first, SCHEMA + 1: second}
+    monkeypatch.setattr(record_module, "UPGRADES", {**UPGRADES, **coming})
     wanted = {}
-    for trial in (DONE, FAILED):
+    for trial in (done, failed):
         path = copy / "trials" / trial / "record.json"
         value = read_json(path)
-        wanted[trial] = value
+        wanted[trial] = {"metrics": {}, **value}
         old = {k: v for k, v in value.items() if k != "environment"}
-        old |= {"gymnasium_id": value["environment"], "world": "GRIDWORLD", "schema": 1}
+        old |= {"gymnasium_id": value["environment"], "world": "GRIDWORLD"}
         path.write_text(json.dumps(old))
         rewrite(copy, trial)
     return copy, wanted, called
 
 
-def test_older_records_are_upgraded_in_memory(older, tmp_path):
+def test_older_records_are_upgraded_in_memory(older, tmp_path, done):
     out, wanted, called = older
-    before = (out / "trials" / DONE / "record.json").read_bytes()
-    record = Store(out).read(DONE)
+    before = (out / "trials" / done / "record.json").read_bytes()
+    record = Store(out).read(done)
     assert called == [1, 2]
     same = {k: v for k, v in record.to_json().items() if k not in ("schema", "integrity")}
-    assert same == {k: v for k, v in wanted[DONE].items() if k not in ("schema", "integrity")}
-    assert (out / "trials" / DONE / "record.json").read_bytes() == before
-    assert load_trial(out, DONE).policy is not None
+    assert same == {k: v for k, v in wanted[done].items() if k not in ("schema", "integrity")}
+    assert (out / "trials" / done / "record.json").read_bytes() == before
+    assert load_trial(out, done).policy is not None
     assert report([out], tmp_path / "report").notes == ()
 
 
-def test_an_upgraded_record_is_one_of_the_newest_schema(older):
+def test_an_upgraded_record_is_one_of_the_newest_schema(older, done):
     out, _, called = older
-    record = Store(out).read(DONE)
+    record = Store(out).read(done)
     called.clear()
-    assert record.to_json()["schema"] == 3
+    assert record.to_json()["schema"] == SCHEMA + 2
     assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
     assert called == []
 
 
-def test_a_damaged_older_record_is_not_upgraded(older):
+def test_a_damaged_older_record_is_not_upgraded(older, done):
     out, _, called = older
-    path = out / "trials" / DONE / "record.json"
+    path = out / "trials" / done / "record.json"
     path.write_text(path.read_text().replace("7.10014897840018", "7.20014897840018"))
     with pytest.raises(DataError, match="changed or damaged"):
-        Store(out).read(DONE)
+        Store(out).read(done)
     assert called == []

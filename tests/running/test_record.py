@@ -133,6 +133,8 @@ def test_the_content_hash_leaves_out_times_and_machines() -> None:
     assert hash_of(files={"log.txt": "f" * 64}) == reference
     assert hash_of(costs={"steps": 1, "seconds": 1.5}) != reference
     assert hash_of(scores={"return": 0.6}) != reference
+    assert hash_of(metrics={"epic": 0.1}) != reference
+    assert hash_of(metrics={"epic": 0.2}) != hash_of(metrics={"epic": 0.1})
     assert hash_of(files={"policy.safetensors": "f" * 64}) != reference
     assert record(spec()).sealed([(1, "log", "loss", 0.6)]).content_hash != reference
 

@@ -53,6 +53,30 @@ def test_a_run_leaves_records_that_can_be_read_back(tmp_path: Path) -> None:
         assert loaded.reward.kind == "state-action"
 
 
+def test_a_learnt_reward_is_scored_where_there_is_one(tmp_path: Path) -> None:
+    go(tmp_path / "out", "toy/good", "toy/own-policy", seeds=1)
+    results = irlbench.load_results(tmp_path / "out").sort("algorithm")
+    strength = 1.0 + 0.1 * np.random.default_rng([0, *b"noise"]).normal()
+    assert results["metric.gap"].to_list() == [pytest.approx(strength, rel=1e-12), None]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "told"),
+    [
+        ("toy/small-reward", "IndexError: index 1 is out of bounds"),
+        ("toy/endless-reward", "NotFiniteError: gap of the learnt reward is "),
+    ],
+)
+def test_a_reward_that_cannot_be_scored_fails_the_trial(
+    tmp_path: Path, algorithm: str, told: str
+) -> None:
+    go(tmp_path / "out", algorithm, seeds=1)
+    record = only(tmp_path / "out")
+    assert record.failed and record.scores == {} == record.metrics
+    assert f"{record.error['type']}: {record.error['message']}".startswith(told)
+    assert record.has_reward  # it is kept, to be looked at
+
+
 def test_a_record_says_everything_and_no_absolute_path(tmp_path: Path) -> None:
     go(tmp_path / "out", "toy/good", "toy/raises", seeds=1)
     records = {r.spec["algorithm"]: r for r in Store(tmp_path / "out").records()}

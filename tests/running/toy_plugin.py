@@ -20,6 +20,7 @@ from irlbench.errors import UsageError
 from irlbench.policies.table import TablePolicy
 from irlbench.policy import Policy
 from irlbench.problem import Budget, Problem, StepMeter
+from irlbench.reward import RewardFunction
 from irlbench.rewards.table import TableReward
 from irlbench.task import (
     Evaluation,
@@ -45,6 +46,11 @@ class ToyEvaluator(Evaluator):
         value = 10 * float(chosen.mean())
         return Evaluation({"return": value, "split_is_test": float(split == "test")})
 
+    def evaluate_reward(self, reward: RewardFunction) -> Mapping[str, float]:
+        states, flags = np.arange(STATES), np.zeros(STATES, dtype=bool)
+        paid = [reward(states, np.full(STATES, a), states, flags) for a in range(ACTIONS)]
+        return {"gap": float((paid[1] - paid[0]).mean())}
+
 
 class ToyTask(Task):
     """Demonstrations that always take action 1."""
@@ -58,6 +64,7 @@ class ToyTask(Task):
         discount=1.0,
         supplies=frozenset({"demonstrations", "interaction"}),
         scores=(Score("return", "10 times the probability of action 1"),),
+        reward_scores=(Score("gap", "how much more action 1 pays than action 0"),),
         low="random",
         high="expert",
         references={"random": {"return": 5.0}, "expert": {"return": 10.0}},
@@ -205,6 +212,24 @@ class OwnPolicy(Toy):
 
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         return Solution(OwnKind(np.zeros((STATES, ACTIONS))))
+
+
+class SmallReward(Toy):
+    """Learns a reward of one state where there are three."""
+
+    id: ClassVar[str] = "toy/small-reward"
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        return Solution(_policy(1.0), TableReward(np.zeros(1)))
+
+
+class EndlessReward(Toy):
+    """Learns a reward whose numbers are finite, and their differences not."""
+
+    id: ClassVar[str] = "toy/endless-reward"
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        return Solution(_policy(1.0), TableReward(np.array([[-1e308, 1e308]] * STATES)))
 
 
 class Resumes(Toy):

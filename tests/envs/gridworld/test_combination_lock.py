@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irlbench.envs.gridworld.emission import NOISE_STREAM, Emission, rotate
-from irlbench.envs.gridworld.evaluation import GridworldEvaluator, observations_of
+from irlbench.envs.gridworld.emission import NOISE_STREAM, Emission, observations_of, rotate
+from irlbench.envs.gridworld.evaluation import GridworldEvaluator
 from irlbench.envs.gridworld.rollouts import roll_out
 from irlbench.envs.gridworld.tabular_environment import TabularEnv
 from irlbench.envs.gridworld.worlds.combination_lock import combination_lock
