@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from irlbench.cli import data, doctor, experts, listing, models, report, run, status
+from irlbench.cli import check, data, doctor, experts, listing, models, report, run, status
 from irlbench.cli.options import Quiet, Verbose
 from irlbench.cli.output import VERBOSITY, complain, say
 from irlbench.errors import IrlbenchError, UsageError
@@ -76,6 +76,7 @@ _RUNNING, _LOOKING, _MAKING = "Benchmark", "Look", "Prepare"
 app.command("run", rich_help_panel=_RUNNING, epilog=run.EXAMPLES)(run.run)
 app.command("status", rich_help_panel=_RUNNING)(status.status)
 app.command("report", rich_help_panel=_RUNNING)(report.report)
+app.command("check", rich_help_panel=_RUNNING, epilog=check.EXAMPLES)(check.check)
 app.command("list", rich_help_panel=_LOOKING, epilog=listing.EXAMPLES)(listing.list_command)
 app.command("doctor", rich_help_panel=_LOOKING)(doctor.doctor)
 data_app.command("list")(data.list_command)
