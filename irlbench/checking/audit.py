@@ -83,7 +83,7 @@ def judge(
     return [
         *checks,
         _budget(found, budgets),
-        _finite(outcomes),
+        _finite(reference),
         _saving(reference),
         _resuming(reference, found),
     ]
@@ -181,10 +181,9 @@ def _budget(found: Mapping[str, Any], budgets: tuple[Budget, Budget]) -> Check:
     return held(title, f"kept to {told[0] or 'no limit'}; and to half of it")
 
 
-def _finite(outcomes: Iterable[Outcome]) -> Check:
-    wrong = sorted({what for each in outcomes for what in each.not_finite})
-    if wrong:
-        return failed("finite", f"NaN or an infinity in {', '.join(wrong)}")
+def _finite(reference: Outcome) -> Check:
+    if reference.not_finite:
+        return failed("finite", f"NaN or an infinity in {', '.join(reference.not_finite)}")
     return held("finite", "policy, recovered reward and logged scalars")
 
 

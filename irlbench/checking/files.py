@@ -56,6 +56,7 @@ def alter(hidden: Iterable[Path], within: Path) -> int:
             continue
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.is_file():
+                path.chmod(0o600)  # an installed package may be read-only
                 _alter_file(path)
                 count += 1
     return count

@@ -75,16 +75,19 @@ def verifiable(solution: Solution) -> tuple[bool, bool]:
 
 
 def lost_by_saving(solution: Solution, asked: list[Probe]) -> list[str]:
-    """What is not as it was once it is saved and loaded: "policy", "reward"."""
+    """What is not as it was once it is saved and loaded: "policy", "reward".
+
+    What holds NaN is left out: it cannot be loaded, and is told of elsewhere.
+    """
     lost = []
     policy, reward = solution.policy, solution.reward
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if policy.kind in KINDS:
+        if policy.kind in KINDS and policy.is_finite():
             save_policy(policy, folder)
             if not _alike(_acts(policy, asked), _acts(load_policy(folder), asked)):
                 lost.append("policy")
-        if reward is not None and reward.form in FORMS:
+        if reward is not None and reward.form in FORMS and reward.is_finite():
             save_reward(reward, folder)
             if not _alike(_values(reward, asked), _values(load_reward(folder), asked)):
                 lost.append("reward")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -107,5 +108,15 @@ def _answer(child: Child) -> Any:
     kind, answer = said[0]
     if kind == "failed":
         told = answer["message"].strip().partition("\n")[0]
-        return Trouble("failed", f"{answer['type']}: {told}" if told else answer["type"])
+        what = f"{answer['type']}: {told}" if told else answer["type"]
+        return Trouble("failed", f"{what}{_where(answer['traceback'])}")
     return answer
+
+
+def _where(traceback: str) -> str:
+    """The line that raised, as an error in a record names it."""
+    found = re.findall(r'File "([^"]*)", line (\d+), in (.*)', traceback)
+    if not found:
+        return ""
+    file, line, function = found[-1]
+    return f" ({Path(file).name}, line {line}, in {function})"

@@ -80,14 +80,22 @@ class Alteration:
             The same object.
         """
         rows = [row.unwrapped for row in getattr(env, "envs", ())]
-        for part in rows or [env]:
-            alter = getattr(part, "alter_reward", None)
-            if alter is not None:
-                alter(self._change)
-            else:
-                self._step_through(part, self._changed)
+        for row in rows:
+            self._alter(row, self._of_row)
+        if rows:
+            self._step_through(env, self._beside)
+        else:
+            self._alter(env, self._of_batch)
         self._step_through(env, self._delivered)
         return env
+
+    def _alter(self, part: Any, change: Callable[[Any, Any], tuple[Any, Any]]) -> None:
+        """By the way that the environment has for it, else by its `step`."""
+        alter = getattr(part, "alter_reward", None)
+        if alter is not None:
+            alter(self._change)
+        else:
+            self._step_through(part, change)
 
     def _step_through(self, env: Any, change: Callable[[Any, Any], tuple[Any, Any]]) -> None:
         """Gives an object a class of its own, whose `step` changes reward and `info`."""
@@ -101,12 +109,23 @@ class Alteration:
         own = {"step": step, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
         env.__class__ = type(kind.__name__, (kind,), own)
 
-    def _changed(self, reward: Any, info: Any) -> tuple[Any, Any]:
-        if self._idle:
-            return reward, info
-        values = np.asarray(reward, dtype=np.float64)
-        changed = self._change(values)
-        return (changed if values.ndim else float(changed)), self._terms(info)
+    def _of_batch(self, reward: Any, info: Any) -> tuple[Any, Any]:
+        return self._changed(reward), self._terms(info, self._tells)
+
+    def _of_row(self, reward: Any, info: Any) -> tuple[Any, Any]:
+        """Rewards by name only: a batch of rows cannot take every number there is."""
+        return self._changed(reward), self._terms(info, _is_reward)
+
+    def _beside(self, reward: Any, info: Any) -> tuple[Any, Any]:
+        """What else could tell the reward, once the rows are one batch."""
+        return reward, self._terms(info, lambda key: self._tells(key) and not _is_reward(key))
+
+    def _changed(self, value: Any) -> Any:
+        values = np.asarray(value)
+        if self._idle or values.dtype.kind not in "fiu":
+            return value
+        changed = self._change(values.astype(np.float64))
+        return changed if values.ndim else float(changed)
 
     def _delivered(self, reward: Any, info: Any) -> tuple[Any, Any]:
         """What leaves the batch: counted, and closed where nobody may read it."""
@@ -115,18 +134,14 @@ class Alteration:
             return Unreadable(), self._closed(info)
         return reward, info
 
-    def _terms(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def _terms(self, info: Mapping[str, Any], told: Callable[[str], bool]) -> dict[str, Any]:
         """`info` with every number changed that could tell the reward."""
-        return {key: self._term(key, value) for key, value in info.items()}
-
-    def _term(self, key: str, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return self._terms(value)
-        if not self._tells(key) or np.asarray(value).dtype.kind not in "fiu":
-            return value
-        values = np.asarray(value, dtype=np.float64)
-        changed = self._change(values)
-        return changed if values.ndim else float(changed)
+        return {
+            key: self._terms(value, told)
+            if isinstance(value, Mapping)
+            else (self._changed(value) if told(key) else value)
+            for key, value in info.items()
+        }
 
     def _closed(self, info: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -138,6 +153,10 @@ class Alteration:
 
     def _tells(self, key: str) -> bool:
         """Whether a number under this key is hidden, or is a reward by its name."""
-        return "reward" in key or (
+        return _is_reward(key) or (
             key not in self._safe and key != "final_obs" and not key.startswith("_")
         )
+
+
+def _is_reward(key: str) -> bool:
+    return "reward" in key and not key.startswith("_")

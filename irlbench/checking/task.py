@@ -18,7 +18,7 @@ from irlbench.checking.environments import check_environments, equal
 from irlbench.checking.fitting import print_into
 from irlbench.checking.processes import Trouble, Work, run_all
 from irlbench.checking.refusals import check_refusals
-from irlbench.checking.rewards import Alteration
+from irlbench.checking.rewards import Alteration, HiddenRewardRead
 from irlbench.checking.verdicts import Check, beside, failed, held, unclear
 from irlbench.data.demonstrations import Demonstrations, Episode, TokenEpisode
 from irlbench.home import home
@@ -156,10 +156,14 @@ def _hiding(task: Task, case: Case) -> list[Check]:
         problem = task.problem(_request(case, "interaction"), Path(case.home))
         safe, alteration = problem.safe_info, Alteration(reward, problem.safe_info)
         surround(problem, partial(_altered, alteration))
-        told.append(_shown(problem))
-    for _, rewards, _, info in told[0]:
-        if np.asarray(rewards).any():
-            return [failed(title, f"a learner is paid {np.asarray(rewards).tolist()}")]
+        try:
+            told.append(_shown(problem))
+        except HiddenRewardRead:
+            return [failed(title, "what is shown depends on the reward: it is read on the way")]
+    paid = [rewards for _, rewards, _, _ in told[0] if np.asarray(rewards).any()]
+    if paid:
+        return [failed(title, f"a learner is paid {np.asarray(paid[0]).tolist()}")]
+    for *_, info in told[0]:
         beyond = {key.removeprefix("_") for key in info} - safe - {"final_obs", "final_info"}
         if beyond:
             return [failed(title, f"info shows {', '.join(sorted(beyond))}")]

@@ -14,20 +14,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import Any, Literal
 
 import gymnasium
 from gymnasium.envs import registration
 from gymnasium.vector import VectorEnv
 
+import irlbench
 from irlbench.problem import OpenProblem
 from irlbench.task import Evaluator, Task
 
 Channel = Literal["environment", "task", "file", "resource"]
-_HERE = str(Path(__file__).parent)
-#: Who is between a learner's line and what it calls.
-_BETWEEN = (_HERE, str(Path(gymnasium.__file__).parent), "<frozen ")
+_CORE = str(Path(irlbench.__file__).parent)
+#: In the core's folder, but not the core's.
+_OTHERS = tuple(str(Path(_CORE, name)) + os.sep for name in ("baselines", "envs"))
+#: Who may stand between a learner's line and what it calls.
+_BETWEEN = (
+    _CORE + os.sep,
+    str(Path(os.__file__).parent) + os.sep,
+    "<frozen ",
+)
+_INSTALLED = f"{os.sep}site-packages{os.sep}"
+_READERS = tuple(f"{_INSTALLED}{name}{os.sep}" for name in ("gymnasium", "h5py", "safetensors"))
 #: Of a task, learners may ask for these: they say nothing of rewards.
 _HARMLESS = frozenset({"spaces", "refuse"})
 #: Wrappers and bases: making one makes no environment.
@@ -208,9 +217,17 @@ def _RELAY(*_: Any, **__: Any) -> Any:  # noqa: N802 - a name to be replaced
 
 
 def _caller() -> str:
-    """File, line and function of the innermost frame that is neither ours nor Gymnasium's."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_BETWEEN):
+    """File, line and function of the learner, or of whoever is nearest to it."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and _between(frame.f_code.co_filename):
         frame = frame.f_back
+    frame = frame or sys._getframe(2)
     code = frame.f_code
     return f"{Path(code.co_filename).name}, line {frame.f_lineno}, in {code.co_name}"
+
+
+def _between(file: str) -> bool:
+    """Whether a file is the core's, Python's own, or of a package that only reads files."""
+    if _INSTALLED in file and not file.startswith(_CORE):
+        return any(reader in file for reader in _READERS)
+    return file.startswith(_BETWEEN) and not file.startswith(_OTHERS)

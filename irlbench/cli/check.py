@@ -117,6 +117,7 @@ def check(
     """
     from irlbench.checking.verdicts import all_held
     from irlbench.registry import registry
+    from irlbench.running.interrupts import interruptible
     from irlbench.running.progress import step_reporter
     from irlbench.task import TaskOptions
 
@@ -136,7 +137,7 @@ def check(
     algorithm = name in registry().names("algorithms")
     label = f"checking {name}"
     of = partial(_of_algorithm if algorithm else _of_task, name, chosen, options, seconds)
-    with step_reporter(sys.stdout, label, quiet=silent) as advance:
+    with interruptible(), step_reporter(sys.stdout, label, quiet=silent) as advance:
         title, checks = of(lambda done, total: advance(done, total, {}))
     notes = [CAVEAT] if algorithm else []
     if as_json:
