@@ -326,3 +326,20 @@ class OpenProblem(Problem):
         self._allow("interaction")
         inner: VectorEnv[Any, Any, Any] = self._supply("interaction", num_envs)
         return inner
+
+
+def surround(
+    problem: Problem, around: Callable[[str, Callable[[], Any]], Any]
+) -> Callable[..., Any]:
+    """Puts a function around everything that supplies a problem's resources. For audits.
+
+    Args:
+        problem: Nothing has been taken of it yet.
+        around: Gets a resource's name and what makes it, and gives what is supplied instead.
+
+    Returns:
+        What supplied them so far: called with a name, it makes the resource.
+    """
+    inner = problem._supply
+    problem._supply = lambda name, *arguments: around(name, lambda: inner(name, *arguments))
+    return inner

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import gymnasium
 
 from irlbench.errors import DataError, UsageError
+from irlbench.home import below
 from irlbench.policy import Policy
 from irlbench.problem import Budget, OpenProblem, Problem
 from irlbench.reward import RewardFunction
@@ -310,6 +311,17 @@ class Task(ABC):
             UsageError: If this task's expert is not trained (a demonstrator by rule, data).
         """
         raise UsageError(f"{self.id} has no expert to train")
+
+    def hidden_files(self, options: TaskOptions, home: Path) -> tuple[Path, ...]:
+        """Files and folders that no learner may open: recordings with rewards, expert, references.
+
+        `irlbench check` reports who opens one, and alters their contents.
+
+        Args:
+            options: The user's choices.
+            home: The cache folder.
+        """
+        return (below(home / "data", self.id), home / "references")
 
     def spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]] | None:
         """Observation and action space of imported demonstrations, or None where it takes none."""

@@ -170,6 +170,10 @@ class ControlTask(Task):
             meter=StepMeter(request.budget.steps),
         )
 
+    def hidden_files(self, options: TaskOptions, home: Path) -> tuple[Path, ...]:
+        """See `Task.hidden_files`."""
+        return (*super().hidden_files(options, home), self._assets)
+
     def _batch(self, rows: int) -> VectorEnv[Any, Any, Any]:
         from irlbench.envs.control.environments import make_batch
 

@@ -7,7 +7,7 @@ is the single environment reset with s + i, step for step, through every autores
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -270,6 +270,15 @@ class TabularVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]])
         if self._ends or self._limit is not None:
             self._pending = np.flatnonzero(terminations | truncations)
         return self._observations(), rewards, terminations, truncations, {}
+
+    def alter_reward(self, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:
+        """Changes the reward that is paid. For audits: a learner must not notice.
+
+        Args:
+            change: From the true table of rewards to another of its shape.
+        """
+        self.model = self.model.with_rewards(change(self.model.rewards))
+        self._rewards = self.model.rewards.ravel()
 
     def render(self) -> tuple[Frame, ...] | None:
         """One frame per row; see `TabularEnv.render`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
@@ -68,6 +69,16 @@ class TabularModel:
     def actions(self) -> int:
         """Number of actions A."""
         return int(self.successors.shape[1])
+
+    def with_rewards(self, rewards: NDArray[np.float64]) -> TabularModel:
+        """The same world with other rewards, which are not checked. For audits.
+
+        Args:
+            rewards: Of the shape of this world's.
+        """
+        other = copy(self)
+        object.__setattr__(other, "rewards", _frozen(np.array(rewards, dtype=np.float64)))
+        return other
 
     def dynamics(self, horizon: int, discount: float) -> TabularDynamics:
         """The transition probabilities, without the reward.

@@ -231,6 +231,10 @@ class GridworldTask(Task):
             suppliers={"dynamics": believed, "interaction": self._environment},
         )
 
+    def hidden_files(self, options: TaskOptions, home: Path) -> tuple[Path, ...]:
+        """See `Task.hidden_files`."""
+        return (*super().hidden_files(options, home), self._assets)
+
     def true_reward(self) -> RewardFunction:
         """The reward of each state, state and action, or transition, as a table."""
         from irlbench.envs.gridworld.rewards import true_reward

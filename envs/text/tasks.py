@@ -200,6 +200,12 @@ class TextTask(Task):
             meter=StepMeter(request.budget.steps),
         )
 
+    def hidden_files(self, options: TaskOptions, home: Path) -> tuple[Path, ...]:
+        """See `Task.hidden_files`. The model that ships is no secret; what was measured is."""
+        brought = () if options.data is None else (Path(options.data),)
+        shipped = _ASSETS / self.id.split("/", 1)[1]
+        return (*super().hidden_files(options, home), shipped, *brought)
+
     def evaluator(self, options: TaskOptions, home: Path) -> Evaluator:
         """See `Task.evaluator`."""
         from irlbench.envs.text.demonstrator import fitting

@@ -9,7 +9,7 @@ Ids go in and come out: text is decoded once, at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import gymnasium
@@ -303,6 +303,20 @@ class TokenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         reasons = np.full(self.num_envs, "", dtype=object)
         reasons[stopped], reasons[cut] = STOP, LENGTH
         return rewards, {"finish_reason": reasons, "_finish_reason": reasons != ""}
+
+    def alter_reward(self, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:
+        """Changes the reward that is paid. For audits: a learner must not notice.
+
+        Args:
+            change: From true rewards to others, elementwise.
+        """
+        true = self.mdp
+
+        def reward(index: int, completion: str) -> float:
+            return float(change(np.array([true.reward(index, completion)]))[0])
+
+        cut = float(change(np.array([true.cut_reward]))[0])
+        self.mdp = replace(true, reward=reward, cut_reward=cut)
 
     def completion_ids(self, row: int) -> NDArray[np.int32]:
         """Ids that a row has written so far, `[length - prompt_length]`."""

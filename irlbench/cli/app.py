@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from irlbench.cli import (
+    check,
     data,
     doctor,
     experts,
@@ -89,6 +90,7 @@ app.command("status", rich_help_panel=_RUNNING)(status.status)
 app.command("report", rich_help_panel=_RUNNING)(report.report)
 app.command("export", rich_help_panel=_RUNNING)(export.export)
 app.command("rescore", rich_help_panel=_RUNNING)(rescore.rescore)
+app.command("check", rich_help_panel=_RUNNING, epilog=check.EXAMPLES)(check.check)
 app.command("list", rich_help_panel=_LOOKING, epilog=listing.EXAMPLES)(listing.list_command)
 app.command("doctor", rich_help_panel=_LOOKING)(doctor.doctor)
 data_app.command("list")(data.list_command)

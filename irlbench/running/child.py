@@ -57,7 +57,7 @@ def learner_main(job: Job, claim: Claim, connection: Connection) -> None:
     """
     line = Line(connection)
     try:
-        _begin(job, line)
+        begin(job, line)
         outcome = _fit(job, line)
         _flush()
     except BaseException as error:
@@ -68,7 +68,7 @@ def learner_main(job: Job, claim: Claim, connection: Connection) -> None:
 
 def _fit(job: Job, line: Line) -> tuple[bytes | None, dict[str, Any]]:
     spec, folder = job.spec, Path(job.folder)
-    _load_plugins(job.plugins)
+    load_plugins(job.plugins)
     task, algorithm = registry().task(spec.task), registry().algorithm(spec.algorithm)
     request = ProblemRequest(
         seed=spec.seed,
@@ -137,8 +137,8 @@ def evaluator_main(job: Job, claim: Claim, connection: Connection) -> None:
     """
     line = Line(connection)
     try:
-        _begin(job, line)
-        _load_plugins(job.plugins)
+        begin(job, line)
+        load_plugins(job.plugins)
         task = registry().task(job.spec.task)
         seed_libraries(job.spec.seed)
         evaluator = task.evaluator(job.options, Path(job.home))
@@ -239,8 +239,8 @@ def prepare_main(
     """
     line = Line(connection)
     try:
-        _begin(None, line)
-        _load_plugins(plugins)
+        begin(None, line)
+        load_plugins(plugins)
         seed_libraries(0)
         prepared = registry().task(task_id).prepare(options, Path(home))
     except UsageError as error:
@@ -251,7 +251,7 @@ def prepare_main(
         line.send(("prepared", prepared))
 
 
-def _begin(job: Job | None, line: Line) -> None:
+def begin(job: Job | None, line: Line) -> None:
     """Makes a fresh child quiet, mortal and reproducible."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):  # the fork server ignores them
@@ -304,7 +304,15 @@ def _flush() -> None:
         stream.flush()
 
 
-def _load_plugins(plugins: tuple[tuple[str, str], ...]) -> None:
+def load_plugins(plugins: tuple[tuple[str, str], ...]) -> None:
+    """Loads the plug-in files that the driver has loaded.
+
+    Args:
+        plugins: Path and SHA-256 of each.
+
+    Raises:
+        IrlbenchError: If one was changed meanwhile.
+    """
     for path, planned in plugins:
         if registry().load_plugin(Path(path)) != planned:
             raise IrlbenchError(

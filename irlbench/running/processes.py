@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -50,7 +51,7 @@ class Child:
         connection: Messages to and from it.
     """
 
-    process: ForkServerProcess
+    process: BaseProcess
     connection: Connection
     _begun: bytearray = field(default_factory=bytearray, repr=False)
     _sender: threading.Thread | None = field(default=None, repr=False)
@@ -181,6 +182,28 @@ def start(target: Callable[..., None], *arguments: Any) -> Child:
             time.sleep(0.1)  # until the system has buried it
         finally:
             theirs.close()
+
+
+def start_apart(folder: Path, target: Callable[..., None], *arguments: Any) -> Child:
+    """Starts `target(*arguments, connection)` in a Python of its own, not forked from anything.
+
+    Args:
+        folder: Where it looks for modules first: another copy of this package, say.
+        target: What it runs; imported there.
+        arguments: What it is given.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(*arguments, theirs))
+    with _changing, _for_the_server():
+        sys.path.insert(0, str(folder))
+        try:
+            process.start()
+        finally:
+            sys.path.remove(str(folder))
+        _known.add(process.pid or 0)
+    theirs.close()
+    return Child(process, ours)
 
 
 def end(children: Iterable[Child]) -> None:

@@ -204,7 +204,7 @@ from irlbench.running.journal import Line
 def tells(connection):
     connection.send((os.getpid(), {k: v for k, v in os.environ.items() if "THREADS" in k}))
     time.sleep(0.5)  # the fork server is killed meanwhile
-    child._begin(None, Line(connection))
+    child.begin(None, Line(connection))
     time.sleep(600)
 """
 _SERVER = """
