@@ -56,6 +56,7 @@ class IPL(PreferenceLearning):
         """See `Algorithm.fit`."""
         import torch
 
+        from irlbench.baselines.learners.functions import indexed
         from irlbench.baselines.learners.known_dynamics import KnownDynamics
         from irlbench.baselines.learners.steps import SlowCopy
         from irlbench.baselines.objectives.ipl import ipl_loss, ipl_rewards
@@ -68,7 +69,7 @@ class IPL(PreferenceLearning):
         known = None
         if "dynamics" in problem.needs:
             known = KnownDynamics(problem.resource("dynamics"), device=run.device)
-            everything = torch.ones_like(Q.table())
+            everything = torch.ones_like(indexed(Q).table())
 
         def loss_of(some: Segments) -> Tensor:
             target.follow()
@@ -82,7 +83,9 @@ class IPL(PreferenceLearning):
             )
             if known is None:
                 return loss
-            everywhere = known.soft_values(Q, everything, config.temperature, target.function)
+            everywhere = known.soft_values(
+                indexed(Q), everything, config.temperature, indexed(target.function)
+            )
             implied = ipl_rewards(everywhere, discount=problem.discount)
             return loss + config.l2 / (2 * len(segments)) * (implied**2).sum()
 

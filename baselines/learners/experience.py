@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from irlbench.algorithm import Run
-from irlbench.baselines.learners.functions import Functions, IndexedFunction, StateFunction
+from irlbench.baselines.learners.functions import Functions, StateFunction, indexed
 from irlbench.baselines.learners.interaction import Interaction
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
 from irlbench.baselines.learners.steps import Steps, soft_values_of, steps_of
@@ -70,7 +70,7 @@ class KnownExperience(Experience):
     def advance(self, Q: StateFunction, temperature: float) -> bool:
         """See `Experience.advance`: the policy's occupancy is computed."""
         with torch.no_grad():
-            policy = torch.softmax(_table(Q) / temperature, dim=1)
+            policy = torch.softmax(indexed(Q).table() / temperature, dim=1)
         occupancy = self._known.occupancy(policy.cpu().numpy())
         self._policy = torch.from_numpy(occupancy).to(policy.device)
         return True
@@ -79,15 +79,15 @@ class KnownExperience(Experience):
         self, Q: StateFunction, temperature: float, target: StateFunction | None = None
     ) -> tuple[SoftValues, SoftValues | None]:
         """See `Experience.soft_values`."""
-        known, following = self._known, None if target is None else _indexed(target)
-        expert = known.soft_values(_indexed(Q), known.expert, temperature, following)
+        known, following = self._known, None if target is None else indexed(target)
+        expert = known.soft_values(indexed(Q), known.expert, temperature, following)
         if self._policy is None:
             return expert, None
-        return expert, known.soft_values(_indexed(Q), self._policy, temperature, following)
+        return expert, known.soft_values(indexed(Q), self._policy, temperature, following)
 
     def initial_value(self, Q: StateFunction, temperature: float) -> Tensor:
         """See `Experience.initial_value`."""
-        return self._known.initial @ soft_value(_table(Q), temperature)
+        return self._known.initial @ soft_value(indexed(Q).table(), temperature)
 
     @property
     def steps_taken(self) -> None:
@@ -197,13 +197,3 @@ def experience_of(
 def _first_rows(lengths: list[int]) -> list[int]:
     """Where each episode begins among the steps of all."""
     return [sum(lengths[:i]) for i, length in enumerate(lengths) if length]
-
-
-def _indexed(function: StateFunction) -> IndexedFunction:
-    if not isinstance(function, IndexedFunction):
-        raise TypeError("known dynamics are of states that are observed as indices")
-    return function
-
-
-def _table(function: StateFunction) -> Tensor:
-    return _indexed(function).table()

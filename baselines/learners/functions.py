@@ -217,6 +217,17 @@ class Functions:
         return torch.optim.Adam(parameters, lr=self.learning_rate, weight_decay=weight_decay)
 
 
+def indexed(function: StateFunction) -> IndexedFunction:
+    """The same function, where known dynamics ask it about all states at once.
+
+    Raises:
+        TypeError: If its states are not observed as indices.
+    """
+    if not isinstance(function, IndexedFunction):
+        raise TypeError("known dynamics are of states that are observed as indices")
+    return function
+
+
 def of_chosen(values: Tensor, actions: Tensor) -> Tensor:
     """The values of the actions taken.
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from irlbench.baselines.learners.functions import IndexedFunction, StateFunction, of_chosen
+from irlbench.baselines.learners.functions import StateFunction, indexed, of_chosen
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
 from irlbench.baselines.learners.steps import observed
 from irlbench.baselines.objectives.soft_values import SoftValues, soft_value
@@ -97,10 +97,8 @@ class Segments:
                 rows = target(self.observations[:, :, 1:].flatten(0, 2))
             following = soft_value(rows, temperature).reshape(shape)
             return SoftValues(chosen, V, following, self.terminated, self.mask)
-        if not isinstance(target, IndexedFunction):
-            raise TypeError("known dynamics are of states that are observed as indices")
         with torch.no_grad():
-            expected = known.expect(soft_value(target.table(), temperature))
+            expected = known.expect(soft_value(indexed(target).table(), temperature))
         following = expected[self.observations[:, :, :-1], self.actions]
         never = torch.zeros_like(self.terminated)  # the expectation knows what ends
         return SoftValues(chosen, V, following, never, self.mask)
