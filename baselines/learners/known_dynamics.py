@@ -93,16 +93,19 @@ class KnownDynamics:
             mask=occupancy,
         )
 
-    def occupancy(self, policy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def occupancy(
+        self, policy: NDArray[np.float64], chain: MarkovChain | None = None
+    ) -> NDArray[np.float64]:
         """A policy's discounted occupancy, of the expert's total.
 
         Args:
             policy: pi(a|s), `[states, actions]`.
+            chain: Of that policy, where it is at hand.
 
         Returns:
             float64 `[states, actions]`; nowhere below zero.
         """
-        visits = MarkovChain(self.dynamics, policy).visits(self._source)
+        visits = (chain or MarkovChain(self.dynamics, policy)).visits(self._source)
         return np.maximum(visits, 0.0)[:, None] * policy
 
     def steps(self, occupancy: Tensor) -> Steps:

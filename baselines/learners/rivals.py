@@ -70,14 +70,11 @@ class ExactRival(Rival):
         self._known, self._step_size = known, step_size
         dynamics = known.dynamics
         self._logits = np.zeros((dynamics.states, dynamics.actions))
+        self._policy = TablePolicy(self._logits)
+        self._chain = MarkovChain(dynamics, self._policy.probabilities)
         # Every transition once, in the order of states, actions and successors.
         self._all = known.steps(torch.ones_like(known.expert))
         self._expert = known.steps(known.expert)
-
-    @property
-    def probabilities(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        """pi(a|s), `[states, actions]`."""
-        return TablePolicy(self._logits).probabilities
 
     def expert(self) -> Steps:
         """See `Rival.expert`."""
@@ -85,12 +82,12 @@ class ExactRival(Rival):
 
     def own(self) -> Steps:
         """See `Rival.own`."""
-        occupancy = self._known.occupancy(self.probabilities)
+        occupancy = self._known.occupancy(self._policy.probabilities, self._chain)
         return self._known.steps(torch.from_numpy(occupancy).to(self._known.expert.device))
 
     def log_prob(self, steps: Steps) -> Tensor:
         """See `Rival.log_prob`."""
-        table = torch.from_numpy(TablePolicy(self._logits).log_probabilities)
+        table = torch.from_numpy(self._policy.log_probabilities)
         return table.to(steps.actions.device)[steps.observations, steps.actions]
 
     def answer(self, reward: RewardOf) -> None:
@@ -105,15 +102,16 @@ class ExactRival(Rival):
         if self._step_size is None:
             plan, _ = soft_policy_iteration(dynamics, mean, 1.0, begin=self._logits)
             self._logits = plan.Q
-            return
-        policy = self.probabilities
-        V = MarkovChain(dynamics, policy).values((policy * mean).sum(axis=1))
-        Q = mean + dynamics.discount * dynamics.expect(V)
-        self._logits = TablePolicy(self._logits + self._step_size * Q).log_probabilities
+        else:
+            V = self._chain.values((self._policy.probabilities * mean).sum(axis=1))
+            Q = mean + dynamics.discount * dynamics.expect(V)
+            self._logits = self._policy.log_probabilities + self._step_size * Q
+        self._policy = TablePolicy(self._logits)
+        self._chain = MarkovChain(dynamics, self._policy.probabilities)
 
     def policy(self) -> TablePolicy:
         """See `Rival.policy`."""
-        return TablePolicy(self._logits)
+        return self._policy
 
     @property
     def steps_taken(self) -> None:

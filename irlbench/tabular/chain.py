@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from irlbench.errors import UsageError
 from irlbench.tabular.dynamics import TabularDynamics
 
-# Up to so many states the linear systems are solved by a factorisation: where moves know no
+# Up to so many states matrices are dense: sparse ones would cost more to set up than to solve.
+_DENSE = 200
+# Up to so many the linear systems are solved by a sparse factorisation: where moves know no
 # neighbourhood it fills up, and then takes a tenth of a second here.
 _FACTORISED = 1000
 # Error of the sums that are iterated instead, relative to their norm.
@@ -32,8 +34,6 @@ class MarkovChain:
     """
 
     def __init__(self, dynamics: TabularDynamics, policy: NDArray[np.float64]) -> None:
-        from scipy import sparse
-
         if dynamics.discount >= 1:
             raise UsageError(
                 f"an infinite horizon needs a discount below 1, got {dynamics.discount}: "
@@ -42,12 +42,19 @@ class MarkovChain:
         states, successors = dynamics.states, dynamics.successors
         flow = policy[:, :, None] * dynamics.probabilities
         flow[dynamics.terminal[successors]] = 0
+        self._discount, self._states = dynamics.discount, states
+        if states <= _DENSE:
+            cells = np.arange(states)[:, None, None] * states + successors
+            total = np.bincount(cells.ravel(), flow.ravel(), minlength=states * states)
+            self._transitions: Any = total.reshape(states, states)
+            return
+        from scipy import sparse
+
         origin, action, place = np.nonzero(flow)
         used = (origin, action, place)
         self._transitions = sparse.csr_array(
             (flow[used], (origin, successors[used])), shape=(states, states)
         )
-        self._discount, self._states = dynamics.discount, states
 
     def values(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
         """The x of (I - gamma P) x = r: what is earned from each state on.
@@ -58,6 +65,8 @@ class MarkovChain:
         Returns:
             float64 `[states]`.
         """
+        if self._states <= _DENSE:
+            return self._solved(rewards, transposed=False)
         if self._states <= _FACTORISED:
             return self._factors.solve(rewards)
         return self._iterated(self._transitions, rewards, lambda x: float(np.abs(x).max()))
@@ -71,9 +80,24 @@ class MarkovChain:
         Returns:
             float64 `[states]`.
         """
+        if self._states <= _DENSE:
+            return self._solved(first, transposed=True)
         if self._states <= _FACTORISED:
             return self._factors.solve(first, trans="T")
         return self._iterated(self._transitions.T.tocsr(), first, lambda x: float(np.abs(x).sum()))
+
+    def _solved(self, right: NDArray[np.float64], *, transposed: bool) -> NDArray[np.float64]:
+        from scipy.linalg import lu_solve
+
+        found = lu_solve(self._dense_factors, right, trans=int(transposed), check_finite=False)
+        return np.asarray(found, dtype=np.float64)
+
+    @cached_property
+    def _dense_factors(self) -> Any:
+        from scipy.linalg import lu_factor
+
+        system = np.eye(self._states) - self._discount * self._transitions
+        return lu_factor(system, overwrite_a=True, check_finite=False)
 
     @cached_property
     def _factors(self) -> Any:
