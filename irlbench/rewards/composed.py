@@ -146,10 +146,16 @@ class InverseBellmanReward(ComposedReward):
         terminated: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         """See `RewardFunction.__call__`."""
-        assert self.temperature is not None
-        V = self.temperature * _logsumexp(self.Q.of_actions(next_observation) / self.temperature)
+        if isinstance(self.Q, TableReward):  # fewer states than transitions
+            V = self._value(self.Q.values)[np.asarray(next_observation)]
+        else:
+            V = self._value(self.Q.of_actions(next_observation))
         Q = self.Q(observation, action, next_observation, terminated)
         return Q - self.discount * np.where(terminated, 0.0, V)
+
+    def _value(self, Q: NDArray[np.float64]) -> NDArray[np.float64]:
+        assert self.temperature is not None
+        return self.temperature * _logsumexp(Q / self.temperature)
 
     def parts(self) -> dict[str, RewardFunction]:
         """Q."""
