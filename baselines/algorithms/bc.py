@@ -39,10 +39,13 @@ class BehaviouralCloningConfig:
 
 
 class BehaviouralCloning(Algorithm):
-    """Maximum likelihood of the demonstrated actions."""
+    """Maximum likelihood of the demonstrated actions; its log pi is handed back as a reward.
+
+    On text and for continuous actions no reward is.
+    """
 
     id: ClassVar[str] = "bc"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "behavioural cloning: maximum likelihood of demonstrated actions"
     paper: ClassVar[str] = "Pomerleau (1991); on text, supervised fine-tuning"
     needs: ClassVar[frozenset[str]] = frozenset({"demonstrations"})
@@ -93,7 +96,7 @@ class BehaviouralCloning(Algorithm):
                 run.save(step, learner.policy())
             if run.checkpoint_due:
                 run.checkpoint(_state(step, learner, generator))
-        return Solution(policy=learner.policy())
+        return Solution(policy=learner.policy(), reward=learner.reward(problem.discount))
 
 
 def _state(step: int, learner: Learner, generator: np.random.Generator) -> dict[str, NDArray[Any]]:

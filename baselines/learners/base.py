@@ -16,6 +16,7 @@ from irlbench.algorithm import Run
 from irlbench.data.demonstrations import Demonstrations
 from irlbench.policy import Policy
 from irlbench.problem import Problem
+from irlbench.reward import RewardFunction
 
 if TYPE_CHECKING:
     from irlbench.baselines.learners.trainer import Trainer
@@ -67,6 +68,17 @@ class Learner(ABC):
     @abstractmethod
     def policy(self) -> Policy:
         """The policy as it is now, apart from further updates."""
+
+    def reward(self, discount: float) -> RewardFunction | None:
+        """log pi(a|s) as a reward, less that of the uniform policy; None where none is kept.
+
+        With infinite data every Q = log pi + v(s) explains an expert, so this is what cloning
+        recovers.
+
+        Args:
+            discount: gamma.
+        """
+        return None
 
     def update(self, loss: Tensor) -> None:
         """One gradient step on a scalar loss."""

@@ -21,6 +21,8 @@ from irlbench.data.demonstrations import Demonstrations
 from irlbench.errors import DataError
 from irlbench.policies.mlp import CategoricalMLPPolicy
 from irlbench.problem import Problem
+from irlbench.rewards.composed import LogRatioReward
+from irlbench.rewards.mlp import MLPReward
 
 
 class DiscreteLearner(Learner):
@@ -81,3 +83,8 @@ class DiscreteLearner(Learner):
     def policy(self) -> CategoricalMLPPolicy:
         """See `Learner.policy`."""
         return CategoricalMLPPolicy(self.network.arrays(), "tanh")
+
+    def reward(self, discount: float) -> LogRatioReward:
+        """See `Learner.reward`."""
+        arrays = {k.replace("logits", "reward"): a for k, a in self.network.arrays().items()}
+        return LogRatioReward(MLPReward(arrays, "state-action"), None, discount)

@@ -15,6 +15,8 @@ from irlbench.baselines.learners.trainer import Trainer
 from irlbench.data.demonstrations import Demonstrations
 from irlbench.errors import DataError
 from irlbench.policies.table import TablePolicy
+from irlbench.rewards.composed import LogRatioReward
+from irlbench.rewards.table import TableReward
 
 
 class TabularLearner(Learner):
@@ -66,6 +68,12 @@ class TabularLearner(Learner):
     def policy(self) -> TablePolicy:
         """See `Learner.policy`."""
         return TablePolicy(self.logits.detach().cpu().numpy())
+
+    def reward(self, discount: float) -> LogRatioReward:
+        """See `Learner.reward`."""
+        return LogRatioReward(
+            TableReward(self.logits.detach().cpu().numpy().copy()), None, discount
+        )
 
     def _tensor(self, values: NDArray[np.int64]) -> Tensor:
         return torch.as_tensor(values.copy(), dtype=torch.int64, device=self.logits.device)
