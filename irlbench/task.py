@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -175,6 +175,38 @@ class ProblemRequest:
 
 
 @dataclass(frozen=True)
+class ShownSolution:
+    """What one algorithm found, as a figure shows it.
+
+    Attributes:
+        label: Whose it is, in a word or two.
+        policy: The policy.
+        reward: The recovered reward, where one is learnt.
+        score: The normalised primary score, or None where it is not known.
+        note: What tells it from others of that label; one short line, or empty.
+    """
+
+    label: str
+    policy: Policy
+    reward: RewardFunction | None = None
+    score: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TaskFigure:
+    """A task drawn beside what algorithms found on it.
+
+    Attributes:
+        svg: The text of an SVG file that needs nothing beside it.
+        left_out: Place of each solution that could not be drawn, to the reason.
+    """
+
+    svg: str
+    left_out: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What evaluating one policy gave.
 
@@ -329,6 +361,16 @@ class Task(ABC):
 
     def true_reward(self) -> RewardFunction | None:
         """The true reward as a function, or None where only the environment can compute it."""
+        return None
+
+    def figure(self, solutions: Sequence[ShownSolution]) -> TaskFigure | None:
+        """Draws the task beside what algorithms found on it, or None where it has no such picture.
+
+        A solution that cannot be drawn (one of other states, say) is left out, with the reason.
+
+        Args:
+            solutions: In the order in which they are shown.
+        """
         return None
 
 

@@ -89,6 +89,7 @@ def gridworld_model(layout: str, slip: float = 0.0, wind: float = 0.0) -> Gridwo
         starts=starts,
         terminal=np.zeros(len(cells), dtype=bool),
         rewards=np.array([REWARDS[letter] for letter in letters]),
+        moves=STEPS,
         slip=slip,
         turns=turns,
     )

@@ -33,6 +33,8 @@ class TabularModel:
         features: State features in which the reward is known to be simple, float64
             `[states, features]`; None: one per state.
         emission: What is observed of a state; None: its index.
+        moves: Lines down and columns to the right that each action leads in the picture; None
+            where actions are no moves.
 
     Raises:
         UsageError: If transitions or rewards are refused by `irlbench.tabular`.
@@ -48,6 +50,7 @@ class TabularModel:
     rewards: NDArray[np.float64]
     features: NDArray[np.float64] | None = None
     emission: Emission | None = None
+    moves: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.starts.size or self.terminal[self.starts].any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,9 @@ from irlbench.task import (
     Evaluator,
     Prepared,
     ProblemRequest,
+    ShownSolution,
     Task,
+    TaskFigure,
     TaskInfo,
     TaskOptions,
     read_references,
@@ -240,6 +242,14 @@ class GridworldTask(Task):
         from irlbench.envs.gridworld.rewards import true_reward
 
         return true_reward(self._model(), self.info.discount)
+
+    def figure(self, solutions: Sequence[ShownSolution]) -> TaskFigure | None:
+        """See `Task.figure`; None at discount 1, where no reward has a canonical form."""
+        if self.info.discount >= 1:
+            return None
+        from irlbench.envs.gridworld.drawing.figure import task_figure
+
+        return task_figure(self.info, self._model(), self._demonstrator(), solutions)
 
     def _model(self, changed: Mapping[str, Any] | None = None) -> TabularModel:
         from irlbench.envs.gridworld.worlds import build_world

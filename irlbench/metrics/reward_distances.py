@@ -71,15 +71,40 @@ def starc_distance(
         UsageError: If a reward, the policy or the coverage is none of these dynamics, or the
             discount is 1.
     """
-    weights = _pair_weights(dynamics, coverage)
-    standard = []
-    for reward in (first, second):
-        table = expected(dynamics, reward)
-        canonical = value_canonical(dynamics, table, policy)
-        # The values that cancel in the advantage of a constant reward are as large as this.
-        scale = float(np.abs(table).max()) / (1 - dynamics.discount)
-        standard.append(standardised(canonical, weights, scale))
-    return half_distance(standard[0], standard[1], weights)
+    standard = [
+        starc_standard(dynamics, reward, policy=policy, coverage=coverage)
+        for reward in (first, second)
+    ]
+    return half_distance(standard[0], standard[1], _pair_weights(dynamics, coverage))
+
+
+def starc_standard(
+    dynamics: TabularDynamics,
+    reward: TabularReward,
+    *,
+    policy: NDArray[np.floating[Any]] | None = None,
+    coverage: NDArray[np.floating[Any]] | None = None,
+) -> NDArray[np.float64]:
+    """The standardised reward that `starc_distance` compares: canonical, and of norm 1.
+
+    Args:
+        dynamics: S states, A actions; the discount, below 1.
+        reward: Any.
+        policy: Of the canonicalisation, `[states, actions]`; None is the uniform policy.
+        coverage: Weights of states and actions in the norm, `[states, actions]`; None weighs all
+            alike. Terminal states are left out.
+
+    Returns:
+        float64 `[states, actions]`; all zero for a constant reward where no episode ends.
+
+    Raises:
+        UsageError: As `starc_distance`.
+    """
+    table = expected(dynamics, reward)
+    canonical = value_canonical(dynamics, table, policy)
+    # The values that cancel in the advantage of a constant reward are as large as this.
+    scale = float(np.abs(table).max()) / (1 - dynamics.discount)
+    return standardised(canonical, _pair_weights(dynamics, coverage), scale)
 
 
 def epic_distance(

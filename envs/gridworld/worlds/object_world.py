@@ -76,6 +76,7 @@ def object_world(
         starts=np.arange(states),
         terminal=np.zeros(states, dtype=bool),
         rewards=np.where(squares[:, 0] <= 3**2, near, 0.0),
+        moves=_MOVES,
         features=(squares[:, :, None] <= np.arange(1, size + 1) ** 2)
         .reshape(states, -1)
         .astype(np.float64),

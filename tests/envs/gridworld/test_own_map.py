@@ -48,10 +48,12 @@ def test_a_map_becomes_a_task_in_a_file(tmp_path):
     assert returns["random"] < returns["bc"] <= returns["expert"] + 1
 
 
-def test_the_examples_of_environments_run():
+def test_the_other_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     sources = [b for kind, b in BLOCKS if kind == "python" and "GridworldTask(" not in b]
-    assert len(sources) == 2
+    assert len(sources) == 3
     found: dict[str, object] = {}
     for source in sources:
         exec(source, found)  # noqa: S102 - the project's own page
     assert found["env"].reset(seed=0)[0] == 0  # type: ignore[attr-defined]
+    assert "mine" in (tmp_path / "four-rooms.svg").read_text(encoding="utf-8")

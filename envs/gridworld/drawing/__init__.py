@@ -1,0 +1,1 @@
+"""Figures of gridworld tasks: what each algorithm found, beside the truth."""
