@@ -1,4 +1,4 @@
-"""Writing a report: the leaderboard in three formats, the page, the picture."""
+"""Writing a report: the leaderboard in three formats, the page, the pictures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from irlbench.reporting.leaderboard import leaderboard
 from irlbench.reporting.page import page
 from irlbench.reporting.picture import picture
 from irlbench.reporting.rows import Leaderboard
+from irlbench.reporting.task_figures import task_figures
 from irlbench.reporting.trials import collect
 from irlbench.reporting.writers import to_csv, to_json, to_markdown
 from irlbench.serialisation import write_text_atomic
@@ -55,13 +56,15 @@ def report(folders: Sequence[str | Path], out: str | Path | None = None) -> Repo
     collection = collect(places)
     target = Path(out) if out is not None else _within(places[0])
     board = leaderboard(collection)
-    # The page reads the curves, and notes those it could not read.
-    written = page(board, target)
+    # Figures and page read files, and note those they could not read.
+    drawn = task_figures(board, target)
+    written = page(board, target, drawn)
     contents = {
-        "leaderboard.md": to_markdown(board),
+        "leaderboard.md": to_markdown(board, drawn),
         "leaderboard.csv": to_csv(board),
         "leaderboard.json": to_json(board),
         "figures/leaderboard.svg": picture(board),
+        **{figure.file: figure.svg for figure in drawn.values()},
         "index.html": written,
     }
     try:

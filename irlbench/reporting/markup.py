@@ -6,7 +6,7 @@ from html import escape
 
 from irlbench.reporting.escape import visible
 
-_VOID = frozenset({"meta", "wbr"})
+_VOID = frozenset({"img", "meta", "wbr"})
 
 
 class Markup(str):

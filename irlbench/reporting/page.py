@@ -13,27 +13,31 @@ from irlbench.reporting import figures, table
 from irlbench.reporting.curves import Curve, read_curves
 from irlbench.reporting.escape import LONGEST, shorten
 from irlbench.reporting.markup import Markup, element, join
+from irlbench.reporting.page_drawings import task_drawings
 from irlbench.reporting.page_parts import breakable, padded, scrolling, who
 from irlbench.reporting.page_rewards import reward_table
 from irlbench.reporting.rows import Failure, Leaderboard, Row
+from irlbench.reporting.task_figures import Drawn
 
 _BAR_WIDTH = 170
 _MOST_FAILURES = 200
 #: No script, no request: whatever a record holds, the browser runs and fetches nothing.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page(board: Leaderboard, out: Path) -> str:
+def page(board: Leaderboard, out: Path, drawn: Mapping[str, Drawn] | None = None) -> str:
     """The whole page. Notes the curves that could not be read on the leaderboard.
 
     Args:
         board: The leaderboard.
         out: Folder that the page will stand in; links to logs are relative to it.
+        drawn: Task id to its figure.
 
     Returns:
         The text of `index.html`.
     """
-    sections = [_world(world, rows, board) for world, rows in board.worlds.items()]
+    figures_of = drawn or {}
+    sections = [_world(world, rows, board, figures_of) for world, rows in board.worlds.items()]
     style = (files("irlbench.reporting") / "page.css").read_text(encoding="utf-8")
     head = element(
         "head",
@@ -95,7 +99,9 @@ def _anchor(world: str) -> str:
     return f"world-{quote(world, safe='')}"
 
 
-def _world(world: str, rows: Sequence[Row], board: Leaderboard) -> Markup:
+def _world(
+    world: str, rows: Sequence[Row], board: Leaderboard, drawn: Mapping[str, Drawn]
+) -> Markup:
     notes = [element("li", f"{mark.sign} {mark.meaning}") for mark in table.marks_of(rows)]
     return element(
         "section",
@@ -103,6 +109,7 @@ def _world(world: str, rows: Sequence[Row], board: Leaderboard) -> Markup:
         scrolling(_table(world, rows), f"Table of {world}"),
         element("ul", *notes, class_="marks") if notes else None,
         reward_table(world, [row for row in rows if row.rewards]),
+        task_drawings(rows, drawn),
         _curves(rows, board),
         id=_anchor(world),
     )

@@ -6,13 +6,14 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from irlbench.metrics.statistics import CONFIDENCE
 from irlbench.reporting import numbers, rewards, table
 from irlbench.reporting.escape import LONGEST, clean, csv_text, markdown, shorten
 from irlbench.reporting.rows import Failure, Leaderboard, Row
+from irlbench.reporting.task_figures import Drawn
 
 SCHEMA = 1
 _MOST_FAILURES = 20
@@ -66,11 +67,16 @@ def _flat(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def to_markdown(board: Leaderboard) -> str:
-    """`leaderboard.md`: one table per world, aligned for a terminal as well."""
+def to_markdown(board: Leaderboard, drawn: Mapping[str, Drawn] | None = None) -> str:
+    """`leaderboard.md`: one table per world, aligned for a terminal as well.
+
+    Args:
+        board: The leaderboard.
+        drawn: Task id to its figure, which is linked.
+    """
     parts = ["# Leaderboard", "", table.HOW_TO_READ, ""]
     for world, rows in board.worlds.items():
-        parts += [f"## {markdown(world)}", "", *_table(rows), "", *_tasks(rows), ""]
+        parts += [f"## {markdown(world)}", "", *_table(rows), "", *_tasks(rows, drawn or {}), ""]
         learnt = [row for row in rows if row.rewards]
         if rewards.names(learnt):
             parts += ["### Recovered rewards", "", rewards.HOW_TO_READ, "", *_rewards(learnt), ""]
@@ -158,11 +164,12 @@ def _lay_out(
     return [line(heads), f"|{rule}|", *(line(cells) for cells in zip(*columns, strict=True))]
 
 
-def _tasks(rows: Sequence[Row]) -> list[str]:
+def _tasks(rows: Sequence[Row], drawn: Mapping[str, Drawn]) -> list[str]:
     lines = []
     for row in {(row.task, row.task_hash): row for row in rows}.values():
         summary = f"{clean(row.summary)}; " if row.summary else ""
-        lines.append(f"- {markdown(row.name)}: {markdown(summary + table.anchors(row))}")
+        link = f" ([figure]({drawn[row.task].file}))" if row.task in drawn else ""
+        lines.append(f"- {markdown(row.name)}: {markdown(summary + table.anchors(row))}{link}")
     return list(dict.fromkeys(lines))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from irlbench.policy import Policy, save_policy
 from irlbench.reporting.facts import TaskFacts
+from irlbench.reward import RewardFunction, save_reward
 from irlbench.running.claims import Claim
 from irlbench.running.record import Record
 from irlbench.running.store import Store
@@ -99,7 +102,13 @@ def make_record(
     )
 
 
-def publish(out: Path, record: Record, validation: list[tuple[int, float]] | None = None) -> Record:
+def publish(
+    out: Path,
+    record: Record,
+    validation: list[tuple[int, float]] | None = None,
+    policy: Policy | None = None,
+    reward: RewardFunction | None = None,
+) -> Record:
     """Writes a record as a run does; the curve in normalised scores of the made-up anchors."""
     store = Store(out)
     store.open_for_writing()
@@ -113,6 +122,12 @@ def publish(out: Path, record: Record, validation: list[tuple[int, float]] | Non
     claim = store.claim(record.trial, resumable=False)
     assert isinstance(claim, Claim)
     (claim.folder / "log.txt").write_text("what was printed\n", encoding="utf-8")
+    if policy is not None:
+        save_policy(policy, claim.folder)
+        record = dataclasses.replace(record, verifiable=True)
+    if reward is not None:
+        save_reward(reward, claim.folder)
+        record = dataclasses.replace(record, has_reward=True)
     sealed = store.publish(record, rows, claim)
     assert sealed is not None
     return sealed
@@ -120,8 +135,6 @@ def publish(out: Path, record: Record, validation: list[tuple[int, float]] | Non
 
 def forge(out: Path, record: Record, **changes: Any) -> Path:
     """Writes record.json by hand, sealed, with values that no run would write."""
-    import dataclasses
-
     Store(out).open_for_writing()
     sealed = dataclasses.replace(record, **changes).sealed([])
     folder = out / "trials" / sealed.trial
