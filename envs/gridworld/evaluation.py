@@ -22,7 +22,7 @@ from irlbench.tabular.rewards import expected_reward
 from irlbench.task import Evaluation, Evaluator, Split
 
 #: Of each state, that a reward of observations is averaged over; it is asked about all pairs of them.
-_OBSERVATIONS = 20
+REWARD_OBSERVATIONS = 20
 
 
 def action_probabilities(
@@ -130,7 +130,7 @@ class GridworldEvaluator(Evaluator):
     @cached_property
     def _judge(self) -> RewardJudge:
         world = World(self._model, self._dynamics)
-        return RewardJudge(world, self._transfer, self._seeds["test"][:_OBSERVATIONS])
+        return RewardJudge(world, self._transfer, self._seeds["test"][:REWARD_OBSERVATIONS])
 
     def _exact(self, probabilities: NDArray[np.float64]) -> Evaluation:
         distributions = state_distributions(self._dynamics, probabilities, ordered=True)

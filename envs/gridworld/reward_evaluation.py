@@ -91,14 +91,16 @@ class RewardJudge:
         if reward.kind == "trajectory":
             return {}
         unshaped = reward.unshaped()
-        recovered = self._tabulated(unshaped, self._world)
+        recovered = tabulated(unshaped, self._world, self._seeds)
         found = {
             name: distance(self._world.dynamics, recovered, self._true)
             for name, distance in self._distances.items()
         }
         for name, planner in self._planners.items():
             here = planner.world is self._world
-            regret = planner.regret(recovered if here else self._tabulated(unshaped, planner.world))
+            regret = planner.regret(
+                recovered if here else tabulated(unshaped, planner.world, self._seeds)
+            )
             if regret is not None:
                 found[name] = regret
         return found
@@ -109,22 +111,32 @@ class RewardJudge:
             return self._world.dynamics.discount < 1
         return self._true.kind != "transition"
 
-    def _tabulated(self, reward: RewardFunction, world: World) -> TabularReward:
-        """The reward over states: a table where no next state matters, else still a function."""
-        model, dynamics = world.model, world.dynamics
-        _require_shape(reward, model)
-        over_states = reward
-        try:
-            if model.emission is not None:
-                seen = observations_of(model.emission, self._seeds)
-                over_states = _Averaged(reward, seen, dynamics)
-            values = transition_rewards(over_states, dynamics)
-        except (IndexError, TypeError, ValueError) as error:
-            raise DataError(
-                f"the learnt reward cannot be asked about {model.states} states and "
-                f"{model.actions} actions: {type(error).__name__}: {error}"
-            ) from error
-        return over_states if reward.kind == "transition" else values[:, :, 0]
+
+def tabulated(reward: RewardFunction, world: World, seeds: NDArray[np.int64]) -> TabularReward:
+    """A learnt reward over states: a table where no next state matters, else still a function.
+
+    Args:
+        reward: Of observations and actions.
+        world: Where it is asked about every transition.
+        seeds: As those of `RewardJudge`.
+
+    Raises:
+        DataError: If it is one of other states or actions.
+        UsageError: If it is one of whole trajectories, or not finite somewhere.
+    """
+    model, dynamics = world.model, world.dynamics
+    _require_shape(reward, model)
+    over_states = reward
+    try:
+        if model.emission is not None:
+            over_states = _Averaged(reward, observations_of(model.emission, seeds), dynamics)
+        values = transition_rewards(over_states, dynamics)
+    except (IndexError, TypeError, ValueError) as error:
+        raise DataError(
+            f"the learnt reward cannot be asked about {model.states} states and "
+            f"{model.actions} actions: {type(error).__name__}: {error}"
+        ) from error
+    return over_states if reward.kind == "transition" else values[:, :, 0]
 
 
 class Planner:

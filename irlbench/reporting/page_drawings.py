@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from irlbench.reporting.escape import LONGEST, shorten
 from irlbench.reporting.markup import Markup, element, join
+from irlbench.reporting.page_parts import scrolling
 from irlbench.reporting.rows import Row
 from irlbench.reporting.task_figures import Drawn
 
@@ -45,12 +46,5 @@ def _drawn(row: Row, figure: Drawn) -> Markup:
         " ",
         element("span", shorten(row.summary or "", 3 * LONGEST), class_="quiet"),
     )
-    scrolling = element(
-        "div",
-        image,
-        class_="scroll",
-        role="region",
-        tabindex=0,
-        aria_label=f"Figure of {shorten(row.name, LONGEST)}",
-    )
-    return element("figure", caption, scrolling, class_="drawn")
+    framed = scrolling(image, f"Figure of {shorten(row.name, LONGEST)}")
+    return element("figure", caption, framed, class_="drawn")

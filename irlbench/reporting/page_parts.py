@@ -10,7 +10,7 @@ from irlbench.reporting.rows import Row
 
 
 def scrolling(content: Markup, label: str) -> Markup:
-    """A table that scrolls sideways where it does not fit, by keyboard as well."""
+    """What is wide: it scrolls sideways where it does not fit, by keyboard as well."""
     return element("div", content, class_="scroll", role="region", tabindex=0, aria_label=label)
 
 

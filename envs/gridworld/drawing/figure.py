@@ -8,7 +8,7 @@ import numpy as np
 
 from irlbench.envs.gridworld.drawing.sheet import Card, draw
 from irlbench.envs.gridworld.drawing.shown import Judged, Shown
-from irlbench.envs.gridworld.rewards import true_reward
+from irlbench.envs.gridworld.reward_evaluation import World
 from irlbench.envs.gridworld.tabular_model import TabularModel
 from irlbench.errors import UsageError
 from irlbench.policy import Policy
@@ -26,11 +26,9 @@ def task_figure(
         expert: Its demonstrator.
         solutions: What algorithms found.
     """
-    dynamics = model.dynamics(info.horizon, info.discount)
-    true = true_reward(model, info.discount)
-    # Those by which policies are scored.
+    # Those by which policies and rewards are scored.
     seeds = info.protocol["test_seed"] + np.arange(info.protocol["test_episodes"])
-    judged = Judged(model, dynamics, true, seeds)
+    judged = Judged(World(model, model.dynamics(info.horizon, info.discount)), seeds)
     cards, left_out = [], {}
     for place, solution in enumerate(solutions):
         try:
@@ -42,7 +40,7 @@ def task_figure(
         else:
             detail = _detail(solution.score, shown)
             cards.append(Card(solution.label, detail, shown, solution.note))
-    truth = Card("expert", "canonical true reward", judged.shown(expert, true))
+    truth = Card("expert", "canonical true reward", judged.truth(expert))
     names = ", ".join(card.label for card in cards)
     return TaskFigure(draw(model, f"{info.id}: truth, expert, {names}", truth, cards), left_out)
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irlbench.envs.gridworld.emission import observations_of
-from irlbench.envs.gridworld.evaluation import action_probabilities
-from irlbench.envs.gridworld.rewards import reward_over_states
-from irlbench.envs.gridworld.tabular_model import TabularModel
+from irlbench.envs.gridworld.evaluation import REWARD_OBSERVATIONS, action_probabilities
+from irlbench.envs.gridworld.reward_evaluation import World, tabulated
+from irlbench.envs.gridworld.rewards import true_reward
+from irlbench.metrics.canonical_rewards import TabularReward
 from irlbench.metrics.reward_distances import starc_distance, starc_standard
 from irlbench.policy import Policy
 from irlbench.reward import RewardFunction
@@ -19,8 +20,6 @@ from irlbench.tabular.occupancy import finite_horizon_occupancy
 
 #: A world of no moves and so few states shows its rewards by action.
 _FEW = 12
-#: Of each state, that rewards are averaged over: networks are slow, and these tell enough.
-_OBSERVATIONS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,26 +46,28 @@ class Judged:
     """A world in which solutions are looked at.
 
     Args:
-        model: The world.
-        dynamics: Its dynamics, with horizon and discount.
-        true: The true reward.
+        world: With horizon and discount.
         seeds: Of the observations that policies, and rewards by the first of them, are averaged
             over where states are seen through an emission.
     """
 
-    def __init__(
-        self,
-        model: TabularModel,
-        dynamics: TabularDynamics,
-        true: RewardFunction,
-        seeds: NDArray[np.int64],
-    ) -> None:
-        self._dynamics, self._true = dynamics, true
+    def __init__(self, world: World, seeds: NDArray[np.int64]) -> None:
+        model = world.model
+        self._world, self._reward_seeds = world, seeds[:REWARD_OBSERVATIONS]
+        self._dynamics, self._true = world.dynamics, true_reward(model, world.dynamics.discount)
         emission = model.emission
         self._observations = None if emission is None else observations_of(emission, seeds)
         few = model.states <= _FEW or model.rewards.ndim > 1
         #: Whether rewards are shown by state.
         self.by_state = model.moves is not None or not few
+
+    def truth(self, expert: Policy) -> Shown:
+        """The true reward and the expert.
+
+        Args:
+            expert: Its policy.
+        """
+        return self._shown(expert, self._true)
 
     def shown(self, policy: Policy, reward: RewardFunction | None) -> Shown:
         """A solution in numbers.
@@ -79,6 +80,11 @@ class Judged:
             UsageError: If the policy's distribution is not known, or the reward not finite.
             ValueError: If one of them is of other states or actions.
         """
+        unshaped = None if reward is None else reward.unshaped()
+        known = None if unshaped is None else tabulated(unshaped, self._world, self._reward_seeds)
+        return self._shown(policy, known)
+
+    def _shown(self, policy: Policy, reward: TabularReward | None) -> Shown:
         dynamics = self._dynamics
         table = action_probabilities(
             policy, dynamics.states, dynamics.actions, dynamics.horizon, self._observations
@@ -88,20 +94,14 @@ class Judged:
         occupancy = finite_horizon_occupancy(dynamics, table)
         visits = occupancy.sum(axis=1, keepdims=True)
         acts = np.where(visits > 0, occupancy / np.where(visits > 0, visits, 1), table.mean(axis=0))
-        recovered = None if reward is None else self._over_states(reward)
         return Shown(
-            reward=None if recovered is None else self._canonical(recovered),
-            distance=None if recovered is None else starc_distance(dynamics, recovered, self._true),
+            reward=None if reward is None else self._canonical(reward),
+            distance=None if reward is None else starc_distance(dynamics, reward, self._true),
             occupancy=occupancy / occupancy.sum(),
             policy=acts,
         )
 
-    def _over_states(self, reward: RewardFunction) -> RewardFunction:
-        dynamics = self._dynamics
-        seen = None if self._observations is None else self._observations[:_OBSERVATIONS]
-        return reward_over_states(reward.unshaped(), dynamics.states, dynamics.actions, seen)
-
-    def _canonical(self, reward: RewardFunction) -> NDArray[np.float64]:
+    def _canonical(self, reward: TabularReward) -> NDArray[np.float64]:
         """The canonical reward as it is shown, of mean square 1 over states and actions."""
         standard = starc_standard(self._dynamics, reward)
         if self.by_state:
