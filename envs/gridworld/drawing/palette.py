@@ -12,9 +12,13 @@ WALL, UNKNOWN = (0.70, 0.73, 0.76, 1.0), (0.9, 0.9, 0.9, 1.0)
 #: Of the likeliest move, and of others.
 LIKELIEST, LIKELY = "#111111", "#6b7680"
 
+# Power that rewards are coloured by. Below one, one large reward does not pale all others; at a half
+# noise looks like reward.
+_CONTRAST = 0.7
+
 
 def signed(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Colours of numbers from -1 (red) over 0 (white) to 1 (blue), by their square roots.
+    """Colours of numbers from -1 (red) over 0 (white) to 1 (blue), small ones raised.
 
     Args:
         shares: `[...]`; what lies beyond is cut, NaN is grey.
@@ -24,7 +28,7 @@ def signed(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     from matplotlib import colormaps
 
-    roots = np.sign(shares) * np.sqrt(np.abs(shares))
+    roots = np.sign(shares) * np.abs(shares) ** _CONTRAST
     colours = np.asarray(colormaps["RdBu"](np.clip(0.5 + roots / 2, 0, 1)))
     # Its middle is a light grey, which would tell 0 from a cell without a state.
     colours = np.minimum(colours / np.array(colormaps["RdBu"](0.5)), 1.0)
