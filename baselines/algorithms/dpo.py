@@ -27,7 +27,7 @@ REFERENCES = ("uniform", "cloned")
 class DPOConfig(PreferenceConfig):
     """Hyperparameters of DPO."""
 
-    beta: float = option(0.1, "Weight of the KL divergence from the reference policy.")
+    beta: float = option(1.0, "Weight of the KL divergence from the reference policy.")
     reference: str = option(
         "cloned", "uniform, or cloned: behavioural cloning of all segments, judged well or not."
     )

@@ -27,8 +27,9 @@ class PreferenceConfig(FunctionConfig):
     gradient_steps: int = option(1000, "Updates, unless a budget grants fewer.")
     batch_size: int = option(256, "Pairs per update.")
     l2: float = option(
-        1.0, "Precision of a Gaussian prior on the parameters; it weighs 1 / (number of pairs)."
+        1.0, "Precision of a Gaussian prior on a table's entries; it weighs 1 / (number of pairs)."
     )
+    weight_decay: float = option(1e-4, "Squared norm of a network's parameters in the loss, over 2.")
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
 
     def __post_init__(self) -> None:
@@ -36,8 +37,9 @@ class PreferenceConfig(FunctionConfig):
         for name in ("gradient_steps", "batch_size", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.l2 >= 0:
-            raise ValueError(f"l2 must not be negative, got {self.l2}")
+        for name in ("l2", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
     def require_positive(self, *names: str) -> None:
         """Refuses numbers that are not above 0.
@@ -93,10 +95,12 @@ def train(
         config: Sizes and steps.
         run: Budget, seed, and where the curve goes.
         policy: What is handed in along the way; None: nothing.
-        prior: Whether the function's parameters have the Gaussian prior.
+        prior: Whether a table's entries have the Gaussian prior.
     """
-    weight_decay = config.l2 / len(segments) if prior else 0.0
-    optimiser = functions.optimiser(function, weight_decay=weight_decay)
+    decay = config.weight_decay
+    if functions.tabular:
+        decay = config.l2 / len(segments) if prior else 0.0
+    optimiser = functions.optimiser(function, weight_decay=decay)
     draws = run.generator("minibatches")
     steps = config.gradient_steps
     points = _points(steps, config.saves)

@@ -53,12 +53,13 @@ class Interaction:
         return left is not None and left < len(self._seen)
 
     @torch.no_grad()
-    def step(self, Q: StateFunction, temperature: float) -> int:
+    def step(self, Q: StateFunction, temperature: float, *, random_share: float = 0.0) -> int:
         """One step of every row, actions drawn from softmax(Q / temperature).
 
         Args:
             Q: One output per action.
             temperature: tau.
+            random_share: Probability that an action is drawn uniformly instead.
 
         Returns:
             How many transitions that gave: rows that only begin anew give none.
@@ -66,6 +67,10 @@ class Interaction:
         logits = Q(observed(self._seen, self._device)).cpu().numpy() / temperature
         # The largest of logits and Gumbel noise is a draw from their softmax.
         actions = (logits + self._generator.gumbel(size=logits.shape)).argmax(axis=1)
+        if random_share > 0:
+            any_action = self._generator.integers(logits.shape[1], size=len(actions))
+            tried = self._generator.random(len(actions)) < random_share
+            actions = np.where(tried, any_action, actions)
         before, resetting = self._seen, self._resetting
         self._seen, _, terminations, truncations, _ = self._environment.step(actions)
         self._resetting = terminations | truncations

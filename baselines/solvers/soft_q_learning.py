@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 class SoftQLearningConfig(FunctionConfig, SamplingConfig):
     """Hyperparameters of soft Q-learning."""
 
-    gradient_steps: int = option(2000, "Updates, unless a budget grants fewer.")
+    gradient_steps: int = option(5000, "Updates, unless a budget grants fewer.")
+    exploration: float = option(
+        0.1, "Share of random actions after half of the steps; it falls from 1 until then."
+    )
     temperature: float = option(0.1, "tau: the policy is softmax(Q / tau).")
     target_rate: float = option(0.05, "Share of the way that the target Q goes per update.")
 
@@ -33,6 +36,8 @@ class SoftQLearningConfig(FunctionConfig, SamplingConfig):
         SamplingConfig.__post_init__(self)
         if self.gradient_steps < 1:
             raise ValueError(f"gradient_steps must be at least 1, got {self.gradient_steps}")
+        if not 0 <= self.exploration <= 1:
+            raise ValueError(f"exploration must lie in [0, 1], got {self.exploration}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
         if not 0 < self.target_rate <= 1:
@@ -40,7 +45,7 @@ class SoftQLearningConfig(FunctionConfig, SamplingConfig):
 
 
 class SoftQLearning(Solver):
-    """Q-learning with soft values, a replay buffer, and the policy softmax(Q / tau) exploring."""
+    """Q-learning with soft values, a replay buffer, and random actions beside softmax(Q / tau)."""
 
     id: ClassVar[str] = "soft-q-learning"
     version: ClassVar[int] = 1
@@ -76,13 +81,17 @@ class SoftQLearning(Solver):
             learner = SoftQLearner(
                 functions, config.temperature, config.target_rate, problem.discount
             )
-            for _ in range(config.gradient_steps):
+            steps = config.gradient_steps
+            if problem.meter.left is not None:
+                steps = min(steps, problem.meter.left // config.num_envs)
+            for step in range(steps):
                 if run.exhausted or interaction.exhausted:
                     break
-                interaction.step(learner.Q, config.temperature)
-                steps = interaction.sample(config.batch_size)
+                share = max(config.exploration, 1 - 2 * step / steps)
+                interaction.step(learner.Q, config.temperature, random_share=share)
+                met = interaction.sample(config.batch_size)
                 run.spend(gradient_steps=1)
-                learner.update(steps, rewards_of(reward, steps))
+                learner.update(met, rewards_of(reward, met))
             return learner.Q.policy(config.temperature)
         finally:
             interaction.close()
