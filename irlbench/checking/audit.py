@@ -13,14 +13,8 @@ from irlbench.checking.watch import Channel
 from irlbench.problem import Budget
 from irlbench.task import Task
 
-#: Name of a fit to the hidden reward in it.
-REWARDS: Mapping[str, str] = {
-    "again": "true",
-    "negated": "negated",
-    "noise": "noise",
-    "nan": "nan",
-    "unreadable": "unreadable",
-}
+#: The hidden rewards that a fit must not tell from the true one.
+REWARDS = ("negated", "noise", "nan", "unreadable")
 _TITLES = {
     "negated": ("hidden reward negated", "the hidden reward is negated"),
     "noise": ("hidden reward noise", "the hidden reward is independent noise"),
@@ -55,14 +49,19 @@ def differences(first: Outcome, second: Outcome, *, saves: bool = True) -> list[
     return found
 
 
+def idle(outcome: Outcome | Trouble, needs: Collection[str]) -> bool:
+    """Whether a fit takes an environment, but has not come to take a step in it."""
+    return isinstance(outcome, Outcome) and "interaction" in needs and not outcome.paid
+
+
 def judge(
     found: Mapping[str, Any], budgets: tuple[Budget, Budget], needs: Collection[str]
 ) -> list[Check]:
     """The checks on one task and track.
 
     Args:
-        found: Name of a fit to its `Outcome` or `Trouble`: "reference", those of `REWARDS`,
-            "files", "half", and where it can be killed, "killed" and "resumed".
+        found: Name of a fit to its `Outcome` or `Trouble`: "reference", "again", those of
+            `REWARDS`, "files", "half", and where it can be killed, "killed" and "resumed".
         budgets: What the fits were granted, and what "half" was.
         needs: What the algorithm declares.
     """
@@ -128,6 +127,8 @@ def _unmoved(
             return unclear(title, f"it {other.message} where {words}")
         return failed(title, f"where {words}, it fails: {other.message}")
     wrong = differences(reference, other)
+    if not wrong and name != "files" and idle(other, needs):
+        return unclear(title, "it took no step in an environment: give it more by --budget")
     if not wrong:
         return held(title, _looked_at(name, other, needs))
     copy = found.get("copy")

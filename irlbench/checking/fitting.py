@@ -182,6 +182,7 @@ def request_of(fit: Fit, task: Task) -> ProblemRequest:
         needs=needs,
         track=fit.track,
         demonstrations=task.info.demonstrations if "demonstrations" in needs else None,
+        preferences=task.info.preferences if "preferences" in needs else None,
         budget=fit.budget,
         options=fit.options,
     )

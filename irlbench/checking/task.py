@@ -21,6 +21,7 @@ from irlbench.checking.refusals import check_refusals
 from irlbench.checking.rewards import Alteration, HiddenRewardRead
 from irlbench.checking.verdicts import Check, beside, failed, held, unclear
 from irlbench.data.demonstrations import Demonstrations, Episode, TokenEpisode
+from irlbench.data.preferences import Preferences
 from irlbench.home import home
 from irlbench.policies.uniform import UniformPolicy
 from irlbench.policy import Policy
@@ -221,6 +222,38 @@ def _demonstrations(task: Task, case: Case) -> list[Check]:
     return [held(title, f"{len(pool)} fit the spaces; a seed draws the same {count} every time")]
 
 
+def _preferences(task: Task, case: Case) -> list[Check]:
+    """What is compared fits the spaces, and a seed draws the same comparisons for everybody."""
+    title = "preferences"
+    if "preferences" not in task.info.supplies:
+        return [beside(title, "it supplies none")]
+
+    def given(seed: int, count: int | None) -> tuple[Problem, Preferences]:
+        request = _request(case, "preferences", seed=seed, preferences=count)
+        problem = task.problem(request, Path(case.home))
+        return problem, problem.preferences
+
+    problem, pool = given(0, None)
+    for place, comparison in enumerate(pool):
+        wrong = next((w for item in comparison.items if (w := _misfit(item, problem))), None)
+        if wrong is not None:
+            return [failed(title, f"comparison {place}: {wrong}")]
+    count = task.info.preferences or min(len(pool), 2)
+    first, second = given(1, count)[1], given(1, count)[1]
+    if not _same_comparisons(first, second):
+        return [failed(title, "seed 1 draws other ones the second time")]
+    if count < len(pool) and _same_comparisons(first, given(2, count)[1]):
+        return [failed(title, "seeds 1 and 2 draw the same ones")]
+    return [held(title, f"{len(pool)} fit the spaces; a seed draws the same {count} every time")]
+
+
+def _same_comparisons(first: Preferences, second: Preferences) -> bool:
+    pairs = list(zip(first, second, strict=False))
+    return len(first) == len(second) and all(
+        a.ranks == b.ranks and _same_episodes(a.items, b.items) for a, b in pairs
+    )
+
+
 def _misfit(episode: Episode | TokenEpisode, problem: Problem) -> str | None:
     """What is wrong with an episode, or None."""
     if not len(episode):
@@ -295,6 +328,7 @@ PARTS: Mapping[str, Callable[[Task, Case], list[Check]]] = {
     "environments": lambda task, case: check_environments(task, case.options),
     "hidden reward": _hiding,
     "demonstrations": _demonstrations,
+    "preferences": _preferences,
     "evaluation": _evaluation,
     "refusals": _refusals,
 }

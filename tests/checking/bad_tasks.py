@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from irlbench.data.demonstrations import Demonstrations, Episode
+from irlbench.data.preferences import Preference, Preferences
 from irlbench.problem import Problem, StepMeter, surround
 from irlbench.task import (
     Evaluation,
@@ -162,6 +163,22 @@ class Fickle(Fine):
         return super().draw(replace(request, seed=next(self.count)))
 
 
+class Capricious(Fine):
+    """Draws other comparisons whenever it is asked."""
+
+    count = itertools.count()
+
+    def problem(self, request: ProblemRequest, home: Path) -> Problem:
+        made = super().problem(request, home)
+        surround(made, lambda name, inner: self.compare() if name == "preferences" else inner())
+        made._supplied |= {"preferences"}
+        return made
+
+    def compare(self) -> Preferences:
+        pair = (_episode(next(self.count)), _episode(0))
+        return Preferences((Preference(pair, (0, 1), "nobody"),))
+
+
 class _Drifting(Evaluator):
     count = itertools.count()
 
@@ -203,6 +220,7 @@ GOADED = Goaded("goaded")
 MISFITTING = Misfitting("misfitting")
 DEAF = Deaf("deaf")
 FICKLE = Fickle("fickle")
+CAPRICIOUS = Capricious("capricious", supplies=_INFO.supplies | {"preferences"})
 DRIFTING = Drifting("drifting")
 WORDLESS = Wordless("wordless")
 YIELDING = Yielding("yielding")

@@ -361,6 +361,34 @@ class DrawsFromTheSystem(Honest):
         return float(int.from_bytes(os.urandom(4), "little"))
 
 
+class DependsOnItsPlace(Honest):
+    """On where the package lies: on no content of a file."""
+
+    id: ClassVar[str] = "peek/place"
+
+    def peek(self, problem: Problem) -> float:
+        return float(len(str(Path(irlbench.__file__).parent)))
+
+
+class TakesNoStep(Honest):
+    """It declares an environment, and learns for ever before it would take a step."""
+
+    id: ClassVar[str] = "peek/idle"
+    before: ClassVar[int] = 10**6
+
+    def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
+        for _ in range(self.before):
+            if run.exhausted:
+                return Solution(TablePolicy(np.zeros((STATES, ACTIONS))))
+            run.spend(gradient_steps=1)
+        return super().fit(problem, budget, run)
+
+
+class TakesStepsLate(TakesNoStep):
+    id: ClassVar[str] = "peek/late"
+    before: ClassVar[int] = 500
+
+
 class Overspends(Honest):
     id: ClassVar[str] = "peek/overspends"
 

@@ -31,7 +31,7 @@ def not_held(found):
     return {name for name, (verdict, _) in found.items() if verdict == "did not hold"}
 
 
-@pytest.mark.parametrize("task", [WALK, ROOMS])
+@pytest.mark.parametrize("task", [WALK, pytest.param(ROOMS, marks=pytest.mark.slow)])
 def test_the_honest_one_holds(task):
     found = checked("peek/honest", task)
     assert {verdict for verdict, _ in found.values()} == {"held", "not applicable"}
@@ -137,6 +137,23 @@ def test_what_does_not_repeat_says_nothing_of_hidden_rewards():
     assert {found[name][0] for name in [*REWARDS, "hidden files altered"]} == {"inconclusive"}
 
 
+def test_another_process_that_gives_other_bits_says_nothing_of_files():
+    found = checked("peek/place")
+    assert not not_held(found)
+    verdict, reason = found["hidden files altered"]
+    assert verdict == "inconclusive" and "another process gives other bits" in reason
+
+
+def test_who_takes_no_step_is_given_more_and_then_nothing_can_be_said():
+    found = checked("peek/late")
+    assert not not_held(found) and found["hidden reward noise"][0] == "held"
+    assert "2,000 gradient steps" in found["budget"][1]
+    for found in (checked("peek/idle"), checked("peek/late", budget={"gradient_steps": 300})):
+        assert not not_held(found)
+        assert {found[name][0] for name in REWARDS} == {"inconclusive"}
+        assert "took no step" in found["hidden reward noise"][1]
+
+
 def test_budgets_are_respected():
     found = checked("peek/overspends", budget={"steps": 400})
     assert not_held(found) == {"budget"}
@@ -213,7 +230,7 @@ def test_the_easiest_task_comes_first():
     ("name", "task"),
     [
         ("bc", ROOMS),
-        ("mce-irl", ROOMS),
+        pytest.param("mce-irl", ROOMS, marks=pytest.mark.slow),
         pytest.param("survival", "control/cartpole-v0", marks=pytest.mark.slow),
     ],
 )

@@ -27,10 +27,11 @@ def checked(name, **options):
 def test_a_task_that_keeps_the_contract():
     found = checked("gridworld/fine")
     assert {name for name, (verdict, _) in found.items() if verdict == "not applicable"} == {
-        "rows of a batch"
+        "rows of a batch",
+        "preferences",
     }
     assert {verdict for verdict, _ in found.values()} == {"held", "not applicable"}
-    assert len(found) == 9
+    assert len(found) == 10
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ def test_a_task_that_keeps_the_contract():
         ("misfitting", "demonstrations", "is not in Discrete(16)"),
         ("deaf", "demonstrations", "seeds 1 and 2 draw the same"),
         ("fickle", "demonstrations", "draws other ones the second time"),
+        ("capricious", "preferences", "draws other ones the second time"),
         ("drifting", "evaluation", "the second time return came out otherwise"),
         ("wordless", "evaluation", "no return, which is the primary score"),
         ("restless", "hash", "in another process"),
@@ -73,9 +75,8 @@ def test_a_task_that_needs_data_says_so():
         checked("text/gsm8k")
 
 
-@pytest.mark.parametrize("name", ["gridworld/risky-path", "gridworld/combination-lock"])
-def test_gridworlds_hold(name):
-    assert {verdict for verdict, _ in checked(name).values()} == {"held"}
+def test_a_gridworld_holds():
+    assert {verdict for verdict, _ in checked("gridworld/risky-path").values()} == {"held"}
 
 
 @pytest.mark.slow
