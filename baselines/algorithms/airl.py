@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -83,6 +83,7 @@ class AIRL(AdversarialImitation):
     summary: ClassVar[str] = "AIRL: adversarial IRL, a reward apart from its shaping"
     paper: ClassVar[str] = "Fu, Luo and Levine (2018)"
     Config: ClassVar[type[Any]] = AIRLConfig
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gridworld": {"learning_rate": 0.2}}
 
     temperature = 1.0
     step_size = None

@@ -29,7 +29,9 @@ class PreferenceConfig(FunctionConfig):
     l2: float = option(
         1.0, "Precision of a Gaussian prior on a table's entries; it weighs 1 / (number of pairs)."
     )
-    weight_decay: float = option(1e-4, "Squared norm of a network's parameters in the loss, over 2.")
+    weight_decay: float = option(
+        1e-4, "Squared norm of a network's parameters in the loss, over 2."
+    )
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
 
     def __post_init__(self) -> None:
