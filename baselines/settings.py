@@ -18,7 +18,7 @@ class FunctionConfig:
     )
     hidden: tuple[int, ...] = option((64, 64), "Widths of the hidden layers of networks.")
     learning_rate: float = option(0.05, "Step size of Adam for tables.")
-    network_learning_rate: float = option(3e-3, "Step size of Adam for networks.")
+    network_learning_rate: float = option(1e-3, "Step size of Adam for networks.")
 
     def __post_init__(self) -> None:
         if self.representation not in REPRESENTATIONS:

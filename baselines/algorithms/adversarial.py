@@ -32,7 +32,10 @@ class AdversarialConfig(FunctionConfig, SamplingConfig):
     gradient_steps: int = option(
         2000, "Rounds, each an update of the discriminator and one of the policy."
     )
-    discriminator_learning_rate: float = option(0.05, "Step size of the discriminator's Adam.")
+    discriminator_learning_rate: float = option(0.05, "Step size of its Adam, for tables.")
+    network_discriminator_learning_rate: float = option(
+        1e-3, "Step size of its Adam, for networks."
+    )
     weight_decay: float = option(0.0, "Squared norm of its parameters in its loss, over 2.")
     newest: int = option(10_000, "With interaction it sees the latest so many transitions.")
     target_rate: float = option(0.05, "Share of the way that the policy's target Q goes per round.")
@@ -44,11 +47,9 @@ class AdversarialConfig(FunctionConfig, SamplingConfig):
         for name in ("gradient_steps", "newest", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.discriminator_learning_rate > 0:
-            raise ValueError(
-                f"discriminator_learning_rate must be positive, "
-                f"got {self.discriminator_learning_rate}"
-            )
+        for name in ("discriminator_learning_rate", "network_discriminator_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
         if not 0 < self.target_rate <= 1:
@@ -165,11 +166,15 @@ def play(rival: Rival, judge: Discriminator, config: AdversarialConfig, run: Run
     """
     import torch
 
+    from irlbench.baselines.learners.functions import TableFunction
     from irlbench.baselines.objectives.gail import discriminator_loss
 
+    tables = all(isinstance(function, TableFunction) for function in judge.functions)
     optimiser = torch.optim.Adam(
         [p for function in judge.functions for p in function.parameters()],
-        lr=config.discriminator_learning_rate,
+        lr=config.discriminator_learning_rate
+        if tables
+        else config.network_discriminator_learning_rate,
         weight_decay=config.weight_decay,
     )
     rounds = config.gradient_steps

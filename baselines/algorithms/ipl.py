@@ -27,7 +27,9 @@ class IPLConfig(PreferenceConfig):
     temperature: float = option(
         0.1, "tau: V = tau logsumexp(Q / tau), the policy softmax(Q / tau)."
     )
-    regulariser_weight: float = option(0.1, "lambda of E[r^2], without which Q is unbounded.")
+    regulariser_weight: float = option(
+        0.5, "lambda of E[r^2] over the segments; with known dynamics l2 takes its place."
+    )
     target_rate: float = option(0.05, "Share of the way that the target Q goes per update.")
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class IPL(PreferenceLearning):
                 ipl_rewards(values, discount=problem.discount),
                 some.mask,
                 some.first_preferred,
-                regulariser_weight=config.regulariser_weight,
+                regulariser_weight=config.regulariser_weight if known is None else 0.0,
                 weight=some.weight,
             )
             if known is None:

@@ -25,7 +25,7 @@ class PreferenceConfig(FunctionConfig):
     """Hyperparameters of learning from preferences."""
 
     gradient_steps: int = option(1000, "Updates, unless a budget grants fewer.")
-    batch_size: int = option(256, "Pairs per update.")
+    batch_size: int = option(128, "Pairs per update.")
     l2: float = option(
         1.0, "Precision of a Gaussian prior on a table's entries; it weighs 1 / (number of pairs)."
     )
