@@ -87,7 +87,9 @@ def in_words(spec: Mapping[str, Any]) -> str:
     Args:
         spec: As in a record.
     """
-    told = [
+    more = spec["track"].partition("+")[2]
+    told = [f"with {more}"] if more else []
+    told += [
         f"{spec[name]} {name.removesuffix('s') if spec[name] == 1 else name}"
         for name in ("demonstrations", "preferences")
         if spec[name]
