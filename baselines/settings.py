@@ -37,7 +37,7 @@ class SamplingConfig:
     """Hyperparameters of learning from samples; with known dynamics none is used."""
 
     batch_size: int = option(256, "Transitions per update, of the expert and of the policy each.")
-    num_envs: int = option(20, "Environments that are stepped at once, one step per update.")
+    num_envs: int = option(40, "Environments that are stepped at once, one step per update.")
     buffer: int = option(100_000, "Transitions that are kept.")
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ class AdversarialConfig(FunctionConfig, SamplingConfig):
     """Hyperparameters of adversarial imitation."""
 
     gradient_steps: int = option(
-        2000, "Rounds, each an update of the discriminator and one of the policy."
+        1000, "Rounds, each an update of the discriminator and one of the policy."
     )
     discriminator_learning_rate: float = option(0.05, "Step size of its Adam, for tables.")
     network_discriminator_learning_rate: float = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -91,6 +91,7 @@ class GAIL(AdversarialImitation):
     summary: ClassVar[str] = "GAIL: a policy against a discriminator of states and actions"
     paper: ClassVar[str] = "Ho and Ermon (2016)"
     Config: ClassVar[type[Any]] = GAILConfig
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gridworld": {"learning_rate": 0.1}}
 
     @property
     def temperature(self) -> float:  # type: ignore[override]

@@ -23,7 +23,7 @@ _LOG_EVERY = 50
 class SoftQImitationConfig(FunctionConfig, SamplingConfig):
     """Hyperparameters of imitation by a soft Q-function."""
 
-    gradient_steps: int = option(2000, "Updates, unless a budget grants fewer.")
+    gradient_steps: int = option(1000, "Updates, unless a budget grants fewer.")
     temperature: float = option(0.1, "tau: the policy is softmax(Q / tau).")
     weight_decay: float = option(0.0, "Squared norm of the parameters in the loss, over 2.")
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,6 +40,7 @@ class SQIL(SoftQImitation):
     paper: ClassVar[str] = "Reddy, Dragan and Levine (2020)"
     tracks: ClassVar[tuple[str, ...]] = ("demonstrations+interaction", "demonstrations+dynamics")
     Config: ClassVar[type[Any]] = SQILConfig
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gridworld": {"learning_rate": 0.1}}
 
     def loss(
         self, experience: Experience, Q: StateFunction, target: StateFunction, discount: float

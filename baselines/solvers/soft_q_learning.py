@@ -25,6 +25,7 @@ class SoftQLearningConfig(FunctionConfig, SamplingConfig):
     """Hyperparameters of soft Q-learning."""
 
     gradient_steps: int = option(5000, "Updates, unless a budget grants fewer.")
+    num_envs: int = option(20, "Environments that are stepped at once, one step per update.")
     exploration: float = option(
         0.1, "Share of random actions after half of the steps; it falls from 1 until then."
     )
