@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from irlbench.data.demonstrations import Episode
@@ -30,18 +29,6 @@ from irlbench.serialisation import sha256_file
 
 CASES = [30, pytest.param(1000, marks=pytest.mark.slow)]
 SPACES = (spaces.Box(-np.inf, np.inf, (3,), np.float64), spaces.Box(-1, 1, (2,), np.float32))
-
-
-def fuzz(cases, check):
-    """Runs a check of hypothesis's `data` so many times."""
-    settled = settings(
-        max_examples=cases,
-        deadline=None,
-        database=None,
-        derandomize=cases < 100,
-        suppress_health_check=list(HealthCheck),
-    )
-    settled(given(st.data())(check))()
 
 
 @pytest.fixture
@@ -80,7 +67,7 @@ def outcome(read):
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_damaged_files(folder, damaged, cases):
+def test_damaged_files(fuzz, folder, damaged, cases):
     place = folder / "data" / "main_data.hdf5"
     raw = place.read_bytes()
 
@@ -113,7 +100,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_changed_summaries(folder, damaged, cases):
+def test_changed_summaries(fuzz, folder, damaged, cases):
     place, home = folder / "summary.json", folder.parents[3]
     raw = place.read_text()
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from irlbench.data.importing import FIELDS, import_demonstrations
@@ -35,18 +34,6 @@ class ToyTask:
     def spaces(self):
         action = spaces.Discrete(3) if self._discrete else spaces.Box(-1, 1, (2,), np.float32)
         return spaces.Box(-5, 5, (3,), np.float32), action
-
-
-def fuzz(cases, check):
-    """Runs a check of hypothesis's `data` so many times."""
-    settled = settings(
-        max_examples=cases,
-        deadline=None,
-        database=None,
-        derandomize=cases < 100,
-        suppress_health_check=list(HealthCheck),
-    )
-    settled(given(st.data())(check))()
 
 
 def header(text: bytes, version: int = 1, length: int | None = None) -> bytes:
@@ -100,7 +87,7 @@ def outcome(path, run):
 
 @pytest.mark.parametrize("cases", CASES)
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_damaged_archives(tmp_path, damaged, save, cases):
+def test_damaged_archives(fuzz, tmp_path, damaged, save, cases):
     path, raw = tmp_path / "x.npz", good(save)
 
     def check(data):
@@ -159,7 +146,7 @@ COMPRESSIONS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zip
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("cases", CASES)
-def test_archives_made_to_harm(tmp_path, damaged, cases):
+def test_archives_made_to_harm(fuzz, tmp_path, damaged, cases):
     path = tmp_path / "x.npz"
 
     def check(data):
@@ -190,7 +177,7 @@ def arrays():
 
 @pytest.mark.parametrize("cases", CASES)
 @pytest.mark.parametrize("discrete", [False, True], ids=["continuous", "discrete"])
-def test_importing_fields_that_were_changed(tmp_path, discrete, cases):
+def test_importing_fields_that_were_changed(fuzz, tmp_path, discrete, cases):
     path, home = tmp_path / "x.npz", tmp_path / "home"
     base = dict(np.load(io.BytesIO(good(discrete=discrete))))
     stored = []

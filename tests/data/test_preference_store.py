@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
@@ -332,20 +331,9 @@ def outcome(read):
     return found
 
 
-def fuzz(cases, check):
-    settled = settings(
-        max_examples=cases,
-        deadline=None,
-        database=None,
-        derandomize=cases < 100,
-        suppress_health_check=list(HealthCheck),
-    )
-    settled(given(st.data())(check))()
-
-
 @pytest.mark.parametrize("cases", CASES)
 @pytest.mark.parametrize("name", [FILE, "preferences.json"])
-def test_damaged_files_are_read_as_written_or_refused(tmp_path, damaged, cases, name):
+def test_damaged_files_are_read_as_written_or_refused(fuzz, tmp_path, damaged, cases, name):
     store(tmp_path / "a")
     place = tmp_path / "a" / name
     raw = place.read_bytes()
@@ -363,7 +351,7 @@ NUMBERS = [0, 1, 2, 5, -1, 100, 2**31, 2**62, 2**63 - 1, -(2**63)]
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_changed_arrays_are_whole_or_refused(cases):
+def test_changed_arrays_are_whole_or_refused(fuzz, cases):
     packed = {kind: pack(preferences) for kind, preferences in ALL.items()}
 
     def check(data):

@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from irlbench.envs.text import examination
@@ -20,18 +19,6 @@ from irlbench.errors import DataError, UsageError
 
 CASES = [20, pytest.param(1000, marks=pytest.mark.slow)]
 TEXTS = ["12+34=\n", "é ☃ <|eos|>\n"]
-
-
-def fuzz(cases, check):
-    """Runs a check of hypothesis's `data` so many times."""
-    settled = settings(
-        max_examples=cases,
-        deadline=None,
-        database=None,
-        derandomize=cases < 100,
-        suppress_health_check=list(HealthCheck),
-    )
-    settled(given(st.data())(check))()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +69,7 @@ READ = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safeten
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_damaged_files(folder, smallest, damaged, cases):
+def test_damaged_files(fuzz, folder, smallest, damaged, cases):
     def check(data):
         name = data.draw(st.sampled_from([*READ, "generation_config.json"]))
         (folder / name).write_bytes(damaged(data, (smallest / name).read_bytes()))
@@ -131,7 +118,7 @@ MODEL_TYPES = [
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_changed_configurations(folder, cases):
+def test_changed_configurations(fuzz, folder, cases):
     raw = json.loads((folder / "config.json").read_text())
 
     def check(data):
@@ -236,7 +223,7 @@ TOKENIZER_CLASSES = [
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_changed_tokenizers(folder, cases):
+def test_changed_tokenizers(fuzz, folder, cases):
     raw = {name: json.loads((folder / name).read_text()) for name in READ[1:3]}
 
     def check(data):

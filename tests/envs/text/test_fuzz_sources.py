@@ -6,7 +6,6 @@ import json
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from irlbench.envs.text import gsm8k
@@ -23,18 +22,6 @@ GOOD = b"".join(
     json.dumps({"question": f"{i} and é?", "answer": f"so\n#### {i:,}"}).encode() + end
     for i, end in enumerate([b"\n", b"\r\n", b"\n\n", b"\n", b""], 1000)
 )
-
-
-def fuzz(cases, check):
-    """Runs a check of hypothesis's `data` so many times."""
-    settled = settings(
-        max_examples=cases,
-        deadline=None,
-        database=None,
-        derandomize=cases < 100,
-        suppress_health_check=list(HealthCheck),
-    )
-    settled(given(st.data())(check))()
 
 
 def read_as_a_task(folder):
@@ -70,7 +57,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_damaged_files(folder, damaged, cases):
+def test_damaged_files(fuzz, folder, damaged, cases):
     def check(data):
         (folder / "train.jsonl").write_bytes(damaged(data, GOOD))
         outcome(folder)
@@ -124,7 +111,7 @@ LINES = st.one_of(
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_files_made_to_harm(folder, damaged, cases):
+def test_files_made_to_harm(fuzz, folder, damaged, cases):
     def check(data):
         ends = st.sampled_from([b"\n", b"\r\n", b"\r", b"\x85", b""])
         lines = data.draw(st.lists(st.tuples(LINES, ends), max_size=5))
@@ -138,7 +125,7 @@ def test_files_made_to_harm(folder, damaged, cases):
 
 
 @pytest.mark.parametrize("cases", CASES)
-def test_no_answer_breaks_the_verifier(cases):
+def test_no_answer_breaks_the_verifier(fuzz, cases):
     def check(data):
         answer, completion = data.draw(st.tuples(TEXTS, TEXTS))
         number = final_number(answer)
