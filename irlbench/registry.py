@@ -240,10 +240,14 @@ def require_pair(algorithm: type[Algorithm], task: Task, track: str | None = Non
         and (track is None or track in other.tracks)
         and why_not(other, task, track) is None
     ]
-    instead = f"{task.id} takes {', '.join(would_do)}; " if would_do else ""
-    raise UnsupportedPairError(
-        f"{reason}; {instead}`irlbench list matrix` shows what goes together"
-    )
+    possible = ", ".join(tracks_on(algorithm, task))
+    parts = [
+        reason,
+        f"{algorithm.id} runs there in {possible}" if possible else "",
+        f"{task.id} takes {', '.join(would_do)}" if would_do else "",
+        "`irlbench list matrix` shows what goes together",
+    ]
+    raise UnsupportedPairError("; ".join(part for part in parts if part))
 
 
 def _no_suite(name: str) -> UnknownNameError:
