@@ -93,10 +93,15 @@ class AdversarialImitation(Algorithm):
     tracks: ClassVar[tuple[str, ...]] = ("demonstrations+interaction", "demonstrations+dynamics")
     optional: ClassVar[frozenset[str]] = frozenset({"features"})
 
-    #: The policy's temperature where it learns from samples.
-    temperature: float
-    #: See `ExactRival`.
-    step_size: float | None
+    @property
+    @abstractmethod
+    def temperature(self) -> float:
+        """The policy's temperature where it learns from samples."""
+
+    @property
+    @abstractmethod
+    def step_size(self) -> float | None:
+        """How far the policy goes in a round with known dynamics; see `ExactRival`."""
 
     @abstractmethod
     def discriminator(

@@ -85,8 +85,14 @@ class AIRL(AdversarialImitation):
     Config: ClassVar[type[Any]] = AIRLConfig
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gridworld": {"learning_rate": 0.2}}
 
-    temperature = 1.0
-    step_size = None
+    @property
+    def temperature(self) -> float:
+        """1: the policy is paid f, and adds its entropy by itself."""
+        return 1.0
+
+    @property
+    def step_size(self) -> None:
+        """None: the policy is soft-optimal for f in every round."""
 
     def discriminator(
         self, functions: Functions, scale: Tensor | None, discount: float

@@ -94,13 +94,13 @@ class GAIL(AdversarialImitation):
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gridworld": {"learning_rate": 0.1}}
 
     @property
-    def temperature(self) -> float:  # type: ignore[override]
+    def temperature(self) -> float:
         """See `AdversarialImitation`."""
         temperature: float = self.config.temperature
         return temperature
 
     @property
-    def step_size(self) -> float:  # type: ignore[override]
+    def step_size(self) -> float:
         """See `AdversarialImitation`."""
         step_size: float = self.config.step_size
         return step_size
