@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from irlbench.algorithm import Algorithm, Run, Solution
+from irlbench.problem import Budget, Problem
+from irlbench.registry import registry
+from irlbench.tabular.dynamics import TabularDynamics
+from irlbench.task import ProblemRequest
+
 Array = NDArray[np.float64]
+Fitted = tuple[Solution, Run, Problem]
 
 
 class SmallGrid:
@@ -83,3 +94,50 @@ class SmallGrid:
 def small_grid() -> SmallGrid:
     """The grid, its solver and its measures."""
     return SmallGrid()
+
+
+@pytest.fixture(scope="session")
+def grid(small_grid: SmallGrid) -> TabularDynamics:
+    """The small grid as dynamics of five successors; 30 steps where the horizon is finite."""
+    following = np.argsort(-small_grid.transitions, axis=2, kind="stable")[:, :, :5]
+    return TabularDynamics(
+        successors=following.astype(np.int32),
+        probabilities=np.take_along_axis(small_grid.transitions, following, axis=2),
+        initial=small_grid.initial,
+        terminal=np.zeros(49, dtype=bool),
+        horizon=30,
+        discount=small_grid.discount,
+    )
+
+
+@pytest.fixture(scope="session")
+def expert_occupancy(small_grid: SmallGrid) -> Array:
+    """Of the maximum-causal-entropy expert on the small grid, exact, `[49, 4]`."""
+    return small_grid.occupancy(small_grid.log_policy(small_grid.soft_q(small_grid.rewards)))
+
+
+@pytest.fixture(scope="session")
+def fit_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Fitted]:
+    """Fits an algorithm to what a track of a task gives; its budget, seed and settings by name."""
+    home: Path = tmp_path_factory.mktemp("tasks")
+
+    def fit(
+        algorithm: type[Algorithm],
+        name: str,
+        track: str,
+        *,
+        seed: int = 0,
+        given: int = 5,
+        budget: Budget | None = None,
+        **changes: Any,
+    ) -> Fitted:
+        task, budget = registry().task(name), budget or Budget()
+        needs = algorithm.needs_for("gridworld", track)
+        supplied = algorithm.optional & task.info.supplies
+        request = ProblemRequest(seed, needs | supplied, track, given, given, budget)
+        problem = task.problem(request, home)
+        run = Run(seed, budget=budget, meter=problem.meter)
+        made = algorithm.configure("gridworld", changes)
+        return made.fit(problem, budget, run), run, problem
+
+    return fit

@@ -35,20 +35,6 @@ def softmax(logits):
 
 
 @pytest.fixture(scope="module")
-def grid(small_grid):
-    """The small grid as dynamics of four successors, over 30 steps where the horizon is finite."""
-    following = np.argsort(-small_grid.transitions, axis=2, kind="stable")[:, :, :5]
-    return TabularDynamics(
-        successors=following.astype(np.int32),
-        probabilities=np.take_along_axis(small_grid.transitions, following, axis=2),
-        initial=small_grid.initial,
-        terminal=np.zeros(49, dtype=bool),
-        horizon=30,
-        discount=small_grid.discount,
-    )
-
-
-@pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
