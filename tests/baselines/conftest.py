@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irlbench.algorithm import Algorithm, Run, Solution
-from irlbench.problem import Budget, Problem
-from irlbench.registry import registry
 from irlbench.tabular.dynamics import TabularDynamics
-from irlbench.task import ProblemRequest
 
 Array = NDArray[np.float64]
-Fitted = tuple[Solution, Run, Problem]
 
 
 class SmallGrid:
@@ -114,30 +105,3 @@ def grid(small_grid: SmallGrid) -> TabularDynamics:
 def expert_occupancy(small_grid: SmallGrid) -> Array:
     """Of the maximum-causal-entropy expert on the small grid, exact, `[49, 4]`."""
     return small_grid.occupancy(small_grid.log_policy(small_grid.soft_q(small_grid.rewards)))
-
-
-@pytest.fixture(scope="session")
-def fit_on(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Fitted]:
-    """Fits an algorithm to what a track of a task gives; its budget, seed and settings by name."""
-    home: Path = tmp_path_factory.mktemp("tasks")
-
-    def fit(
-        algorithm: type[Algorithm],
-        name: str,
-        track: str,
-        *,
-        seed: int = 0,
-        given: int = 5,
-        budget: Budget | None = None,
-        **changes: Any,
-    ) -> Fitted:
-        task, budget = registry().task(name), budget or Budget()
-        needs = algorithm.needs_for("gridworld", track)
-        supplied = algorithm.optional & task.info.supplies
-        request = ProblemRequest(seed, needs | supplied, track, given, given, budget)
-        problem = task.problem(request, home)
-        run = Run(seed, budget=budget, meter=problem.meter)
-        made = algorithm.configure("gridworld", changes)
-        return made.fit(problem, budget, run), run, problem
-
-    return fit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from irlbench.algorithm import Run
 from irlbench.baselines.algorithms.airl import AIRL
 from irlbench.baselines.algorithms.gail import GAIL
 from irlbench.errors import UnsupportedPairError, UsageError
@@ -13,12 +14,29 @@ from irlbench.policies.table import TablePolicy
 from irlbench.problem import Budget
 from irlbench.registry import registry, require_pair
 from irlbench.reward import load_reward, save_reward
-from irlbench.task import TaskOptions
+from irlbench.task import ProblemRequest, TaskOptions
 
 CLIFF, LOCK = "gridworld/windy-cliff-v0", "gridworld/combination-lock-v0"
 DYNAMICS, INTERACTION = "demonstrations+dynamics", "demonstrations+interaction"
 both = pytest.mark.parametrize("algorithm", [GAIL, AIRL])
 tracks = pytest.mark.parametrize("track", [DYNAMICS, INTERACTION])
+
+
+@pytest.fixture(scope="module")
+def fit_on(tmp_path_factory):
+    """Fits an algorithm to what a track of a task gives: solution, run and problem."""
+    home = tmp_path_factory.mktemp("tasks")
+
+    def fit(algorithm, name, track, *, seed=0, given=5, budget=None, **changes):
+        task, budget = registry().task(name), budget or Budget()
+        needs = algorithm.needs_for("gridworld", track)
+        needs |= algorithm.optional & task.info.supplies
+        problem = task.problem(ProblemRequest(seed, needs, track, given, budget=budget), home)
+        run = Run(seed, budget=budget, meter=problem.meter)
+        made = algorithm.configure("gridworld", changes)
+        return made.fit(problem, budget, run), run, problem
+
+    return fit
 
 
 @both
@@ -54,6 +72,29 @@ def test_vectors_are_learnt_from(fit_on, tmp_path, algorithm):
     asked = (rows, np.arange(6), rows[::-1].copy(), np.zeros(6, dtype=bool))
     assert again(*asked) == pytest.approx(solution.reward(*asked), abs=0)
     assert np.ptp(again(*asked)) > 0
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "changes", "form", "kind"),
+    [
+        (GAIL, {}, "table", "state-action"),
+        (GAIL, {"of_actions": False}, "table", "state"),
+        (AIRL, {}, "shaped", "state"),
+        (AIRL, {"state_only": False}, "shaped", "state-action"),
+    ],
+)
+def test_its_reward_is_saved_and_loaded(fit_on, tmp_path, algorithm, changes, form, kind):
+    solution, _, _ = fit_on(algorithm, CLIFF, DYNAMICS, gradient_steps=3, **changes)
+    save_reward(solution.reward, tmp_path)
+    again = load_reward(tmp_path)
+    assert (again.form, again.unshaped().kind) == (form, kind)
+    mine, loaded = solution.reward.arrays(), again.arrays()
+    assert mine.keys() == loaded.keys()
+    for name, values in mine.items():
+        assert np.array_equal(loaded[name], values)
+        assert values.any()
+    if form == "shaped":
+        assert np.array_equal(again.unshaped().arrays()["values"], mine["g.values"])
 
 
 @both

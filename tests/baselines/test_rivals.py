@@ -19,6 +19,7 @@ from irlbench.baselines.learners.steps import steps_of
 from irlbench.baselines.settings import FunctionConfig
 from irlbench.problem import Budget
 from irlbench.registry import registry
+from irlbench.tabular.chain import MarkovChain
 from irlbench.tabular.policy_iteration import soft_policy_iteration
 from irlbench.task import ProblemRequest
 
@@ -107,7 +108,7 @@ def test_one_chain_serves_a_policy(monkeypatch, known, rewards):
     """Its occupancy and its values come from one factorisation, however often it is asked."""
     made = []
 
-    class Counted(rivals.MarkovChain):
+    class Counted(MarkovChain):
         def __init__(self, *given):
             made.append(1)
             super().__init__(*given)
