@@ -45,7 +45,7 @@ def fit_on(tmp_path_factory):
 def test_a_seed_gives_the_same_bits_again_and_another_seed_others(
     fit_on, algorithm, track, representation
 ):
-    settings = {"gradient_steps": 12, "representation": representation, "saves": 3}
+    settings = {"gradient_steps": 12, "num_envs": 20, "representation": representation, "saves": 3}
     first, run, problem = fit_on(algorithm, CLIFF, track, **settings)
     again, _, _ = fit_on(algorithm, CLIFF, track, **settings)
     other, _, _ = fit_on(algorithm, CLIFF, track, seed=1, **settings)
@@ -109,8 +109,8 @@ def test_the_budget_ends_it(fit_on, algorithm, track):
 
 @both
 def test_environment_steps_end_it_too(fit_on, algorithm):
-    _, run, problem = fit_on(algorithm, CLIFF, INTERACTION, budget=Budget(steps=70))
-    assert problem.meter.used == 60  # 20 environments at once
+    _, run, problem = fit_on(algorithm, CLIFF, INTERACTION, num_envs=20, budget=Budget(steps=70))
+    assert problem.meter.used == 60  # there is no room for another step of all 20
     assert run.gradient_steps == 3
 
 
@@ -139,6 +139,7 @@ def test_what_does_not_fit_is_refused(algorithm):
         ("num_envs", 0),
         ("buffer", 0),
         ("discriminator_learning_rate", 0.0),
+        ("network_discriminator_learning_rate", 0.0),
         ("learning_rate", 0.0),
         ("network_learning_rate", -1.0),
         ("weight_decay", -0.1),
