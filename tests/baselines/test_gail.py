@@ -38,8 +38,11 @@ def test_an_exact_occupancy_measure_is_matched(grid, expert_occupancy, form):
     """The expert's horizon and discount are the learner's; the default step sizes."""
     uniform = KnownDynamics(grid, expert_occupancy).occupancy(np.full((49, 4), 0.25))
     assert total_variation(uniform, expert_occupancy) > 0.7
-    found, _ = played(grid, expert_occupancy, gradient_steps=800, reward=form)
+    found, judge = played(grid, expert_occupancy, gradient_steps=800, reward=form)
     assert total_variation(found, expert_occupancy) < 0.01
+    # D is a half where the expert goes: the logit of a finished game says next to nothing.
+    logit = judge.recovered().arrays()["values"]
+    assert (expert_occupancy * np.abs(logit)).sum() < 0.02
 
 
 def test_a_discriminator_of_states_matches_how_often_they_are_visited(grid, expert_occupancy):
