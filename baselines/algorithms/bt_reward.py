@@ -65,6 +65,11 @@ class BTReward(PreferenceLearning):
         from irlbench.registry import registry
 
         config: BTRewardConfig = self.config
+        (name,) = self.solvers_for(problem.world, problem.track, config)
+        # Before anything is learnt: what the solver refuses is refused at once.
+        solver = (
+            registry().solver(name).configure(problem.world, {"temperature": config.temperature})
+        )
         functions, segments = self.begin(problem, run)
         outputs = 1 if config.state_only else functions.actions
         model = functions.make("reward", outputs, segments.present)
@@ -77,8 +82,4 @@ class BTReward(PreferenceLearning):
 
         train(model, functions, segments, loss_of, config, run)
         reward = model.reward(problem.discount)
-        (name,) = self.solvers_for(problem.world, problem.track, config)
-        solver = (
-            registry().solver(name).configure(problem.world, {"temperature": config.temperature})
-        )
         return Solution(solver.solve(problem, reward, budget, run), reward)

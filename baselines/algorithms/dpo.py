@@ -50,7 +50,10 @@ class DPO(PreferenceLearning):
     Config: ClassVar[type[Any]] = DPOConfig
 
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
-        """See `Algorithm.fit`. The reference takes as many gradient steps as the policy."""
+        """See `Algorithm.fit`.
+
+        A cloned reference takes as many gradient steps as the policy, and of a budget half.
+        """
         import copy
 
         import torch
@@ -98,4 +101,9 @@ class DPO(PreferenceLearning):
         def loss_of(some: Segments) -> Tensor:
             return behavioural_cloning_loss(some.log_prob(logits), some.mask)
 
-        train(logits, functions, segments, loss_of, self.config, run)
+        steps, granted = self.config.gradient_steps, run.budget.gradient_steps
+        if granted is not None:
+            steps = min(steps, granted // 2)
+        train(
+            logits, functions, segments, loss_of, self.config, run, steps=steps, told="cloning_loss"
+        )

@@ -53,14 +53,13 @@ class IQLearn(SoftQImitation):
         self, experience: Experience, Q: StateFunction, target: StateFunction, discount: float
     ) -> Tensor:
         """See `SoftQImitation.loss`: V' carries gradient, so the target is not used."""
-        from irlbench.baselines.objectives.iq_learn import discounted_initial_value, iq_learn_loss
+        from irlbench.baselines.objectives.iq_learn import iq_learn_loss
 
         config: IQLearnConfig = self.config
         expert, policy = experience.soft_values(Q, config.temperature)
         initial = None
         if config.value_term == "v0":
-            first = experience.initial_value(Q, config.temperature)
-            initial = discounted_initial_value(first, discount)
+            initial = experience.initial_value(Q, config.temperature, discount)
         return iq_learn_loss(
             expert,
             policy,

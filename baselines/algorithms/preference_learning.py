@@ -86,6 +86,8 @@ def train(
     policy: Callable[[], Policy] | None = None,
     *,
     prior: bool = True,
+    steps: int | None = None,
+    told: str = "loss",
 ) -> None:
     """Minimises a loss of pairs by Adam.
 
@@ -98,13 +100,15 @@ def train(
         run: Budget, seed, and where the curve goes.
         policy: What is handed in along the way; None: nothing.
         prior: Whether a table's entries have the Gaussian prior.
+        steps: How many updates; None: `config.gradient_steps`.
+        told: What the loss is called in the log.
     """
     decay = config.weight_decay
     if functions.tabular:
         decay = config.l2 / len(segments) if prior else 0.0
     optimiser = functions.optimiser(function, weight_decay=decay)
     draws = run.generator("minibatches")
-    steps = config.gradient_steps
+    steps = config.gradient_steps if steps is None else steps
     points = _points(steps, config.saves)
     for step in range(1, steps + 1):
         if run.exhausted:
@@ -115,7 +119,7 @@ def train(
         loss.backward()
         optimiser.step()
         if step % _LOG_EVERY == 0:
-            run.log(step, loss=float(loss.detach()))
+            run.log(step, **{told: float(loss.detach())})
         if policy is not None and step in points:
             run.save(step, policy())
 

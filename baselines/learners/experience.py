@@ -17,6 +17,7 @@ from irlbench.baselines.learners.functions import Functions, StateFunction, inde
 from irlbench.baselines.learners.interaction import Interaction
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
 from irlbench.baselines.learners.steps import Steps, soft_values_of, steps_of
+from irlbench.baselines.objectives.iq_learn import discounted_initial_value
 from irlbench.baselines.objectives.soft_values import SoftValues, soft_value
 from irlbench.baselines.settings import SamplingConfig
 from irlbench.problem import Problem
@@ -43,8 +44,18 @@ class Experience(ABC):
         """
 
     @abstractmethod
-    def initial_value(self, Q: StateFunction, temperature: float) -> Tensor:
-        """The mean of V over the states that episodes begin in, a scalar."""
+    def initial_value(self, Q: StateFunction, temperature: float, discount: float) -> Tensor:
+        """IQ-Learn's value term read where the expert begins, on the scale of the means of steps.
+
+        Args:
+            Q: One output per action.
+            temperature: tau.
+            discount: gamma.
+
+        Returns:
+            A scalar; with samples (1 - gamma) times the mean of V over the first states, which is
+            that scale where no episode ends.
+        """
 
     @property
     @abstractmethod
@@ -85,9 +96,10 @@ class KnownExperience(Experience):
             return expert, None
         return expert, known.soft_values(indexed(Q), self._policy, temperature, following)
 
-    def initial_value(self, Q: StateFunction, temperature: float) -> Tensor:
-        """See `Experience.initial_value`."""
-        return self._known.initial @ soft_value(indexed(Q).table(), temperature)
+    def initial_value(self, Q: StateFunction, temperature: float, discount: float) -> Tensor:
+        """See `Experience.initial_value`; the occupancy's total is below 1 where episodes end."""
+        known = self._known
+        return known.source @ soft_value(indexed(Q).table(), temperature) / known.expert.sum()
 
     @property
     def steps_taken(self) -> None:
@@ -146,9 +158,9 @@ class SampledExperience(Experience):
         rows = self._draws.integers(len(self._expert), size=self._size)
         return self._expert[torch.as_tensor(rows, device=self._expert.actions.device)]
 
-    def initial_value(self, Q: StateFunction, temperature: float) -> Tensor:
+    def initial_value(self, Q: StateFunction, temperature: float, discount: float) -> Tensor:
         """See `Experience.initial_value`."""
-        return soft_value(Q(self._initial), temperature).mean()
+        return discounted_initial_value(soft_value(Q(self._initial), temperature), discount)
 
     @property
     def steps_taken(self) -> int | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import StateFunction
 from irlbench.baselines.learners.steps import Steps, observed
+from irlbench.errors import UsageError
 from irlbench.problem import Problem
 
 
@@ -26,9 +27,18 @@ class Interaction:
         num_envs: Rows of the batch.
         capacity: Transitions kept; the oldest are overwritten.
         run: Seed and device.
+
+    Raises:
+        UsageError: If the budget grants no step of every row.
     """
 
     def __init__(self, problem: Problem, num_envs: int, capacity: int, run: Run) -> None:
+        left = problem.meter.left
+        if left is not None and left < num_envs:
+            raise UsageError(
+                f"{num_envs} environments are stepped at once, and {left} steps are granted: raise "
+                "the budget or lower num_envs"
+            )
         self._problem, self._device = problem, torch.device(run.device)
         self._generator = run.generator("exploration")
         self._draws = run.generator("replay")

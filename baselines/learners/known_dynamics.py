@@ -49,9 +49,9 @@ class KnownDynamics:
             self._source = unexplained_flow(dynamics, expert)
 
     @property
-    def initial(self) -> Tensor:
-        """Where episodes begin, float64 `[states]`."""
-        return torch.from_numpy(np.array(self.dynamics.initial)).to(self._device)
+    def source(self) -> Tensor:
+        """Where the expert's occupancy begins, float64 `[states]`: exact, (1 - gamma) P(s_0)."""
+        return torch.from_numpy(self._source).to(self._device)
 
     def expect(self, values: Tensor) -> Tensor:
         """E[values(s') | s, a], zero where s' is terminal; differentiable.

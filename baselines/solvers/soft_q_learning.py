@@ -74,11 +74,6 @@ class SoftQLearning(Solver):
         functions = Functions(problem, config, run)
         interaction = Interaction(problem, config.num_envs, config.buffer, run)
         try:
-            if interaction.exhausted:
-                raise UsageError(
-                    f"{self.id} steps {config.num_envs} environments at once, and "
-                    f"{problem.meter.left} steps are granted: raise the budget or lower num_envs"
-                )
             learner = SoftQLearner(
                 functions, config.temperature, config.target_rate, problem.discount
             )
