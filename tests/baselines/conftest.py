@@ -209,7 +209,9 @@ class SmallWorld:
             discount=0.9,
         )
         entered = (successors == states - 1) * self.dynamics.probabilities
-        self.rewards = 3.0 * entered.sum(axis=2) if ends else (np.arange(states) == states - 1) * 1.0
+        self.rewards = (
+            3.0 * entered.sum(axis=2) if ends else (np.arange(states) == states - 1) * 1.0
+        )
         where = np.stack(np.divmod(np.arange(states), self.side), axis=1)
         self.codes = np.concatenate([where, np.ones((states, 1))], axis=1).astype(np.float32)
 

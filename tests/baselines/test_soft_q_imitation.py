@@ -168,8 +168,7 @@ def test_every_setting_does_something(small_world, algorithm, field, value):
 def test_their_own_settings_do_too(small_world, algorithm, field, value):
     given = {"demonstrations": small_world.demonstrations(5), "gradient_steps": 30}
     plain, changed = (
-        small_world.fit(algorithm, KNOWN, **given, **changes)[0]
-        for changes in ({}, {field: value})
+        small_world.fit(algorithm, KNOWN, **given, **changes)[0] for changes in ({}, {field: value})
     )
     assert not np.allclose(plain.reward.Q.values, changed.reward.Q.values)
 

@@ -130,9 +130,7 @@ def test_a_seed_decides_the_policy(small_world):
     ],
 )
 def test_every_setting_does_something(small_world, field, value):
-    plain, changed = (
-        solve(small_world, gradient_steps=40, **c)[0] for c in ({}, {field: value})
-    )
+    plain, changed = (solve(small_world, gradient_steps=40, **c)[0] for c in ({}, {field: value}))
     assert not np.allclose(plain.log_probabilities, changed.log_probabilities)
 
 
