@@ -154,5 +154,5 @@ def test_episodes_without_a_step_have_no_first_state(small_world):
 def test_a_demonstration_that_the_dynamics_cannot_produce_is_refused(small_world):
     ends = np.array([False, True])
     jump = Episode(np.array([0, 1, 15]), np.array([1, 1]), ends & False, ends)
-    with pytest.raises(DataError, match="demonstration 0, step 1: .* probability 0"):
+    with pytest.raises(DataError, match=r"demonstration 0, step 1: .* probability 0"):
         experience(small_world, "demonstrations+dynamics", demonstrations=Demonstrations((jump,)))

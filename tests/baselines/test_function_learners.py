@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from irlbench.reward import load_reward, save_reward
 
 ALGORITHMS = (IQLearn, SQIL, IPL, BTReward, DPO)
 TRACKS = [(algorithm, track) for algorithm in ALGORITHMS for track in algorithm.tracks]
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "table": {},
     "features": {"also": ("features",), "representation": "network", "hidden": (8,)},
     "vectors": {"vectors": True, "hidden": (8,)},
@@ -85,7 +86,7 @@ def test_each_representation_runs_saves_and_loads(
 
 @pytest.mark.parametrize(("algorithm", "track"), TRACKS)
 def test_a_network_without_features_is_refused_with_what_to_do(fitted, algorithm, track):
-    with pytest.raises(ResourceError, match="no features .*set representation=table"):
+    with pytest.raises(ResourceError, match=r"no features .*set representation=table"):
         fitted(algorithm, track, representation="network")
 
 

@@ -196,9 +196,9 @@ def test_the_budget_is_all_rows_or_none():
     with pytest.raises(BudgetExceeded):
         interaction.step(UNIFORM, 1.0)
     roomy = Interaction(clocks(limit=3), 3, 10, Run())
-    assert not roomy.exhausted
+    before = roomy.exhausted
     roomy.step(UNIFORM, 1.0)
-    assert roomy.exhausted
+    assert (before, roomy.exhausted) == (False, True)
     assert not Interaction(clocks(), 3, 10, Run()).exhausted
 
 

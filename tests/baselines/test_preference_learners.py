@@ -343,8 +343,8 @@ def test_every_setting_does_something(small_world, algorithm, field, value):
             small_world.fit(algorithm, track, **given, **changes)[0]
             for changes in ({}, {field: value})
         )
-        rewards = [transition_rewards(s.reward, small_world.dynamics) for s in (plain, changed)]
-        assert not np.allclose(*rewards)
+        one, other = (transition_rewards(s.reward, small_world.dynamics) for s in (plain, changed))
+        assert not np.allclose(one, other)
 
 
 @pytest.mark.parametrize(
@@ -372,5 +372,5 @@ def test_what_is_out_of_range_is_refused_by_name(algorithm, name, value):
 
 
 def test_an_unknown_reference_is_refused_with_the_nearest():
-    with pytest.raises(UsageError, match="unifrom.*uniform"):
+    with pytest.raises(UsageError, match=r"unifrom.*uniform"):
         DPO.configure("gridworld", {"reference": "unifrom"})

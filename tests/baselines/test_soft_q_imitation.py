@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from irlbench.baselines.algorithms.iq_learn import IQLearn
 from irlbench.baselines.algorithms.sqil import SQIL
 from irlbench.baselines.learners import experience
+from irlbench.baselines.learners.functions import TableFunction
+from irlbench.baselines.learners.known_dynamics import KnownDynamics
 from irlbench.data.demonstrations import Demonstrations
 from irlbench.errors import UsageError
 from irlbench.metrics.reward_distances import starc_distance
@@ -57,6 +60,49 @@ def test_without_a_regulariser_policy_and_reward_come_back(exact, worlds, value_
     hard = value_iteration(world.dynamics, recovered, 0.0).policy
     best = value_iteration(world.dynamics, world.rewards, 0.0).policy
     assert world.lost(hard) == pytest.approx(world.lost(best), abs=1e-3)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_losses_by_hand(worlds, ends):
+    """Expectations over both occupancies, each divided by its own sum."""
+    world, tau, gamma = worlds(ends=ends), 0.3, 0.9
+    dynamics, rng = world.dynamics, np.random.default_rng(0)
+    expert = infinite_horizon_occupancy(dynamics, world.plan.policy)
+    Q, target = rng.normal(size=(2, 16, 4))
+
+    def soft(values):
+        return tau * np.logaddexp.reduce(values / tau, axis=1)
+
+    pi = np.exp((Q - soft(Q)[:, None]) / tau)
+    both = [m / m.sum() for m in (expert, infinite_horizon_occupancy(dynamics, pi))]
+    r = Q - gamma * dynamics.expect(soft(Q))
+    flow = soft(Q)[:, None] - gamma * dynamics.expect(soft(Q))
+    values = {
+        "value": np.mean([(m * flow).sum() for m in both]),
+        "value_expert": (both[0] * flow).sum(),
+        "v0": (1 - gamma) * dynamics.initial @ soft(Q),
+    }
+    square = np.mean([(m * r**2).sum() for m in both])
+    known = experience.KnownExperience(KnownDynamics(dynamics, expert))
+    tables = [table(values) for values in (Q, target)]
+    known.advance(tables[0], tau)
+    for term, value in values.items():
+        made = IQLearn.configure(
+            "gridworld", {"alpha": 0.7, "temperature": tau, "value_term": term}
+        )
+        wanted = value - (both[0] * r).sum() + square / (4 * 0.7)
+        assert made.loss(known, tables[0], tables[1], gamma).item() == pytest.approx(wanted)
+    slow = Q - gamma * dynamics.expect(soft(target))
+    wanted = (both[0] * (slow - 1) ** 2).sum() + 0.4 * (both[1] * slow**2).sum()
+    sqil = SQIL.configure("gridworld", {"policy_weight": 0.4, "temperature": tau})
+    assert sqil.loss(known, tables[0], tables[1], gamma).item() == pytest.approx(wanted)
+
+
+def table(values):
+    made = TableFunction(16, 4)
+    with torch.no_grad():
+        made.values.copy_(torch.from_numpy(values))
+    return made
 
 
 def test_a_stronger_regulariser_makes_a_smaller_reward(exact, small_world):

@@ -108,7 +108,8 @@ def test_a_slow_copy_goes_its_share_of_the_way():
         function.values.fill_(8.0)
     assert not slow.function.table().any(), "apart until it follows"
     for wanted in (2.0, 3.5):
-        slow.follow(), exact.follow()
+        slow.follow()
+        exact.follow()
         assert slow.function.table().tolist() == [[wanted] * 3] * 2
         assert torch.equal(exact.function.table(), function.table())
     assert not any(p.requires_grad for p in slow.function.parameters())
