@@ -75,6 +75,17 @@ def test_the_policys_occupancy_is_of_the_Q_it_last_acted_by(small_world):
     assert value.item() == pytest.approx(world.dynamics.initial @ world.plan.V)
 
 
+def test_the_known_initial_value_is_of_where_the_dynamics_begin(random_dynamics):
+    dynamics = random_dynamics(3, 16, 4, 3)
+    values = np.random.default_rng(0).normal(size=(16, 4))
+    Q = TableFunction(16, 4)
+    with torch.no_grad():
+        Q.values.copy_(torch.from_numpy(values))
+    made = KnownExperience(KnownDynamics(dynamics, np.full((16, 4), 1 / 64)))
+    wanted = dynamics.initial @ (0.2 * np.logaddexp.reduce(values / 0.2, axis=1))
+    assert made.initial_value(Q, 0.2).item() == pytest.approx(wanted)
+
+
 def test_offline_there_are_only_demonstrations(small_world):
     world, Q = small_world, plan_table(small_world)
     demonstrations = world.demonstrations(2)

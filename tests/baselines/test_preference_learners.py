@@ -10,9 +10,10 @@ import pytest
 from irlbench.baselines.algorithms.bt_reward import BTReward
 from irlbench.baselines.algorithms.dpo import DPO
 from irlbench.baselines.algorithms.ipl import IPL
+from irlbench.baselines.learners.functions import Functions
 from irlbench.data.demonstrations import Episode
 from irlbench.data.preferences import Preference, Preferences
-from irlbench.errors import UnknownNameError, UsageError
+from irlbench.errors import UsageError
 from irlbench.metrics.reward_distances import starc_distance
 from irlbench.policies.table import TablePolicy
 from irlbench.problem import Budget
@@ -256,67 +257,6 @@ def test_ipls_reward_is_what_the_policys_own_Q_implies(small_world, track):
     assert solution.reward(states, actions, following, ends) == pytest.approx(wanted)
 
 
-def test_the_track_chooses_the_solver_and_a_setting_another():
-    usual = BTReward.Config()
-    for track, wanted in (
-        ("preferences+interaction", "soft-q-learning"),
-        ("preferences+dynamics", "soft-value-iteration"),
-    ):
-        assert BTReward.solvers_for("gridworld", track, usual) == (wanted,)
-        told = BTReward.Config(solver="boltzmann")
-        assert BTReward.solvers_for("gridworld", track, told) == ("boltzmann",)
-    assert IPL.solvers_for("gridworld", "preferences", IPL.Config()) == ()
-
-
-def test_the_solver_determines_the_trial():
-    from irlbench.running import plan
-    from irlbench.task import Prepared
-
-    def planned(track, **settings):
-        choices = plan.Choices(
-            targets=("gridworld/four-rooms",),
-            algorithms=("bt-reward",),
-            seeds=(0,),
-            track=track,
-            settings={f"bt-reward.{name}": value for name, value in settings.items()},
-        )
-        cells = plan.cells(choices)
-        (spec,) = plan.trials(cells, {c.task.id: Prepared() for c in cells}, choices)
-        return spec
-
-    sampled, known = planned("preferences+interaction"), planned("preferences+dynamics")
-    assert list(sampled.solvers) == ["soft-q-learning"]
-    assert sampled.solvers["soft-q-learning"]["config"]["gradient_steps"] > 0
-    assert list(known.solvers) == ["soft-value-iteration"]
-    told = planned("preferences+dynamics", solver="boltzmann")
-    assert list(told.solvers) == ["boltzmann"]
-    assert len({spec.id for spec in (sampled, known, told)}) == 3
-    with pytest.raises(UsageError, match="did you mean 'boltzmann'"):
-        planned("preferences+dynamics", solver="boltzman")
-
-
-def test_the_solver_does_what_it_is_told(small_world):
-    given = {"preferences": small_world.preferences(200), "gradient_steps": 50}
-    track = "preferences+dynamics"
-    usual, told, warm = (
-        small_world.fit(BTReward, track, **given, **changes)[0]
-        for changes in ({}, {"solver": "boltzmann"}, {"temperature": 1.0})
-    )
-    assert np.array_equal(usual.reward.values, told.reward.values)
-    hard = value_iteration(small_world.dynamics, usual.reward.values, 0.0)
-    assert told.policy.log_probabilities == pytest.approx(
-        TablePolicy(hard.Q / 0.1).log_probabilities, abs=1e-6
-    )
-    soft = value_iteration(small_world.dynamics, usual.reward.values, 1.0)
-    assert warm.policy.probabilities == pytest.approx(soft.policy, abs=1e-6)
-    with pytest.raises(UnknownNameError, match="boltzman"):
-        small_world.fit(BTReward, track, **given, solver="boltzman")
-    with pytest.raises(
-        UsageError, match=r"soft-q-learning: temperature must be positive, got 0\.0"
-    ):
-        small_world.fit(BTReward, track, **given, solver="soft-q-learning", temperature=0.0)
-
-
 @pytest.mark.parametrize(
     ("algorithm", "field", "value"),
     [
@@ -345,6 +285,31 @@ def test_every_setting_does_something(small_world, algorithm, field, value):
         )
         one, other = (transition_rewards(s.reward, small_world.dynamics) for s in (plain, changed))
         assert not np.allclose(one, other)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "track", "wanted"),
+    [
+        (BTReward, "preferences+dynamics", 3.0 / 20),
+        (DPO, "preferences", 3.0 / 20),
+        (IPL, "preferences", 3.0 / 20),
+        (IPL, "preferences+dynamics", 0.0),
+    ],
+)
+def test_the_prior_weighs_one_over_the_number_of_pairs(
+    small_world, monkeypatch, algorithm, track, wanted
+):
+    """With known dynamics IPL's is on the implied reward of every state, and not on Q as well."""
+    given, make = [], Functions.optimiser
+
+    def watched(self, *functions, weight_decay=0.0):
+        given.append(weight_decay)
+        return make(self, *functions, weight_decay=weight_decay)
+
+    monkeypatch.setattr(Functions, "optimiser", watched)
+    preferences = small_world.preferences(20)
+    small_world.fit(algorithm, track, preferences=preferences, gradient_steps=2, l2=3.0)
+    assert set(given) == {wanted}
 
 
 @pytest.mark.parametrize(
