@@ -41,6 +41,8 @@ def fitted(small_world):
     """Fits for a few steps."""
 
     def fit(algorithm, track, kind="table", seed=0, budget=None, **changes):
+        if algorithm in (IQLearn, SQIL):
+            changes = {"num_envs": 20, **changes}
         if algorithm is BTReward and budget is None:
             # Its solver takes what the model leaves of the budget.
             budget = Budget(gradient_steps=20)

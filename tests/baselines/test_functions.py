@@ -155,7 +155,8 @@ def test_a_network_over_indices_needs_features():
 
 
 def test_what_is_a_table_is_told_apart():
-    table, features, vectors = (functions(kind) for kind in KINDS)
+    rates = {"learning_rate": 0.05, "network_learning_rate": 3e-3}
+    table, features, vectors = (functions(kind, **rates) for kind in KINDS)
     assert [f.tabular for f in (table, features, vectors)] == [True, False, False]
     assert [f.indexed for f in (table, features, vectors)] == [True, True, False]
     assert table.learning_rate == 0.05

@@ -127,7 +127,11 @@ def test_sqil_imitates_an_exact_expert(exact, small_world):
 @pytest.mark.parametrize(("algorithm", "track"), PAIRS)
 def test_demonstrations_are_imitated(small_world, algorithm, track):
     solution, run, problem = small_world.fit(
-        algorithm, track, demonstrations=small_world.demonstrations(20), gradient_steps=300
+        algorithm,
+        track,
+        demonstrations=small_world.demonstrations(20),
+        gradient_steps=300,
+        num_envs=20,
     )
     assert small_world.lost(solution.policy.probabilities) < 0.05, "of 1 for the uniform policy"
     assert run.gradient_steps == 300

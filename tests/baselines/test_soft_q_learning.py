@@ -26,7 +26,9 @@ def solve(world, *, seed=0, budget=None, vectors=False, also=(), reward=None, **
     )
     run = Run(seed, budget=budget, meter=problem.meter)
     paid = reward or TableReward(world.rewards, 0.9)
-    policy = SoftQLearning.configure("gridworld", changes).solve(problem, paid, budget, run)
+    policy = SoftQLearning.configure("gridworld", {"num_envs": 20, **changes}).solve(
+        problem, paid, budget, run
+    )
     return policy, run, problem
 
 
