@@ -39,6 +39,8 @@ class IPLConfig(PreferenceConfig):
             raise ValueError(
                 f"regulariser_weight must not be negative, got {self.regulariser_weight}"
             )
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
 
 
 class IPL(PreferenceLearning):

@@ -95,7 +95,7 @@ def test_shell_completion_names_tasks_and_algorithms():
 
     assert complete_targets("control/cart") == ["control/cartpole-v0"]
     assert "smoke" in complete_targets("")
-    assert complete_algorithms("random,b") == ["random,base", "random,bc"]
+    assert complete_algorithms("random,b") == ["random,base", "random,bc", "random,bt-reward"]
 
 
 def test_tables_are_cut_nowhere(capsys, monkeypatch):
