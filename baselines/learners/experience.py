@@ -53,8 +53,7 @@ class Experience(ABC):
             discount: gamma.
 
         Returns:
-            A scalar; with samples (1 - gamma) times the mean of V over the first states, which is
-            that scale where no episode ends.
+            A scalar.
         """
 
     @property
@@ -160,7 +159,8 @@ class SampledExperience(Experience):
 
     def initial_value(self, Q: StateFunction, temperature: float, discount: float) -> Tensor:
         """See `Experience.initial_value`."""
-        return discounted_initial_value(soft_value(Q(self._initial), temperature), discount)
+        V = soft_value(Q(self._initial), temperature)
+        return discounted_initial_value(V, discount, ended=self._expert.terminated.double().mean())
 
     @property
     def steps_taken(self) -> int | None:

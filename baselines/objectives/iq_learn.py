@@ -89,12 +89,18 @@ def _value_term(batches: Sequence[SoftValues], discount: float) -> Tensor:
     return torch.stack(each).mean()
 
 
-def discounted_initial_value(V_initial: Tensor, discount: float) -> Tensor:
+def discounted_initial_value(
+    V_initial: Tensor, discount: float, *, ended: float | Tensor = 0.0
+) -> Tensor:
     """The value term at initial states: (1 - gamma) E[V(s_0)].
+
+    Where episodes end, an occupancy measure has a total below 1, and means over its transitions are
+    larger by as much: 1 - gamma P(not ended) takes the place of 1 - gamma.
 
     Args:
         V_initial: V of initial states, `[batch]`.
         discount: gamma, below 1.
+        ended: Share of the expert's transitions that end an episode.
 
     Returns:
         A scalar.
@@ -106,7 +112,7 @@ def discounted_initial_value(V_initial: Tensor, discount: float) -> Tensor:
         raise ValueError(
             f"discount must be in [0, 1), got {discount}; initial_value_per_action is for 1"
         )
-    return (1 - discount) * V_initial.mean()
+    return (1 - discount * (1 - ended)) * V_initial.mean()
 
 
 def initial_value_per_action(V: Tensor, mask: Tensor) -> Tensor:

@@ -71,19 +71,25 @@ def test_the_policys_occupancy_is_of_the_Q_it_last_acted_by(small_world):
         assert found is not None
         wanted = infinite_horizon_occupancy(world.dynamics, policy)
         assert found.mask.numpy() == pytest.approx(wanted, abs=1e-9)
-    value = made.initial_value(plan_table(world), world.temperature)
-    assert value.item() == pytest.approx(world.dynamics.initial @ world.plan.V)
+    gamma = world.dynamics.discount
+    value = made.initial_value(plan_table(world), world.temperature, gamma)
+    assert value.item() == pytest.approx((1 - gamma) * world.dynamics.initial @ world.plan.V)
 
 
-def test_the_known_initial_value_is_of_where_the_dynamics_begin(random_dynamics):
+def test_the_known_initial_value_is_of_where_the_experts_occupancy_begins(random_dynamics):
+    """Which is what V - gamma V' telescopes to, whatever the measure leaves out."""
     dynamics = random_dynamics(3, 16, 4, 3)
+    gamma = dynamics.discount
     values = np.random.default_rng(0).normal(size=(16, 4))
     Q = TableFunction(16, 4)
     with torch.no_grad():
         Q.values.copy_(torch.from_numpy(values))
-    made = KnownExperience(KnownDynamics(dynamics, np.full((16, 4), 1 / 64)))
-    wanted = dynamics.initial @ (0.2 * np.logaddexp.reduce(values / 0.2, axis=1))
-    assert made.initial_value(Q, 0.2).item() == pytest.approx(wanted)
+    occupancy = np.random.default_rng(1).random((16, 4)) * ~dynamics.terminal[:, None] / 90
+    made = KnownExperience(KnownDynamics(dynamics, occupancy))
+    V = dynamics.after(0.2 * np.logaddexp.reduce(values / 0.2, axis=1))
+    flow = V[:, None] - gamma * dynamics.expect(V)
+    wanted = (occupancy * flow).sum() / occupancy.sum()
+    assert made.initial_value(Q, 0.2, gamma).item() == pytest.approx(wanted)
 
 
 def test_offline_there_are_only_demonstrations(small_world):
@@ -143,8 +149,8 @@ def test_initial_values_are_of_the_first_states(small_world, vectors):
     )
     first = [int(episode.observations[0]) for episode in demonstrations]
     if not vectors:
-        value = made.initial_value(plan_table(world), world.temperature).item()
-        assert value == pytest.approx(world.plan.V[first].mean())
+        value = made.initial_value(plan_table(world), world.temperature, 0.9).item()
+        assert value == pytest.approx(0.1 * world.plan.V[first].mean())
         return
     assert isinstance(made, SampledExperience)
     assert made._initial.numpy().tolist() == world.codes[first].tolist()
@@ -167,3 +173,17 @@ def test_a_demonstration_that_the_dynamics_cannot_produce_is_refused(small_world
     jump = Episode(np.array([0, 1, 15]), np.array([1, 1]), ends & False, ends)
     with pytest.raises(DataError, match=r"demonstration 0, step 1: .* probability 0"):
         experience(small_world, "demonstrations+dynamics", demonstrations=Demonstrations((jump,)))
+
+
+def test_sampled_initial_values_count_ends(worlds):
+    """Of an exact occupancy's steps a share ends; the scale is that of means over the steps."""
+    world = worlds(ends=True)
+    demonstrations = world.demonstrations(40)
+    made, _, _ = experience(world, "demonstrations", demonstrations=demonstrations)
+    steps = demonstrations.transitions()
+    ended = steps.terminations.mean()
+    assert 0 < ended < 1
+    first = [int(episode.observations[0]) for episode in demonstrations]
+    wanted = (1 - 0.9 * (1 - ended)) * world.plan.V[first].mean()
+    value = made.initial_value(plan_table(world), world.temperature, 0.9).item()
+    assert value == pytest.approx(wanted)

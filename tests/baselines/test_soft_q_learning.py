@@ -107,7 +107,9 @@ def test_exploration_falls_within_the_steps_that_the_budget_grants(small_world, 
 
 
 def test_a_budget_of_no_step_is_refused(small_world):
-    with pytest.raises(UsageError, match=r"20 environments at once, and 19 steps are granted.*num"):
+    with pytest.raises(
+        UsageError, match=r"20 environments are stepped at once, and 19 steps are granted.*num"
+    ):
         solve(small_world, budget=Budget(steps=19))
     problem = small_world.problem("preferences+interaction", {"interaction"})
     with pytest.raises(UsageError, match="soft-q-learning needs a reward function"):
