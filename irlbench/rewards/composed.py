@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irlbench.reward import FORMS, RewardFunction, saved_settings
+from irlbench.rewards.linear import LinearReward
 from irlbench.rewards.mlp import MLPReward
 from irlbench.rewards.table import TableReward
 from irlbench.serialisation import load_named_class
@@ -87,6 +88,7 @@ class ShapedReward(ComposedReward):
     ) -> None:
         if h.kind != "state":
             raise ValueError(f"a potential is of states, not {h.kind}")
+        _require_alike(g, h)
         self.g, self.h = g, h
         self.kind = "transition"
         self.discount, self.temperature = discount, temperature
@@ -191,6 +193,10 @@ class LogRatioReward(ComposedReward):
         for logits in (policy, reference):
             if logits is not None:
                 _require_of_actions(logits)
+        if reference is not None:
+            _require_alike(policy, reference)
+            if policy.actions != reference.actions:
+                raise ValueError(f"{policy.actions} actions beside {reference.actions}")
         self.policy, self.reference = policy, reference
         self.kind = "state-action"
         self.discount, self.temperature = discount, temperature
@@ -226,6 +232,24 @@ def _of_actions(part: RewardFunction) -> OfActions:
     if not isinstance(part, TableReward | MLPReward):
         raise ValueError(f"what is known per action is wanted, got form {part.form!r}")
     return part
+
+
+def _require_alike(*parts: RewardFunction) -> None:
+    """Refuses parts that no observation fits all of: indices of so many states, or vectors."""
+    seen = {found for part in parts if (found := _observed(part)) is not None}
+    if len(seen) > 1:
+        raise ValueError(f"parts read different observations: {' and '.join(sorted(seen))}")
+
+
+def _observed(part: RewardFunction) -> str | None:
+    """What a part reads, in words; None where it reads nothing."""
+    if isinstance(part, TableReward):
+        return f"{len(part.values)} states"
+    if isinstance(part, MLPReward):
+        return f"vectors of {part.inputs}"
+    if isinstance(part, LinearReward) and part.weights.size:
+        return f"vectors of {part.weights.size}"
+    return None
 
 
 def _require_of_actions(values: OfActions) -> None:

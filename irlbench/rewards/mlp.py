@@ -24,6 +24,9 @@ class MLPReward(Network, RewardFunction):
         discount: The discount under which it was learnt.
         temperature: The temperature under which it was learnt, or None.
 
+    Attributes:
+        inputs: Observation dimensions.
+
     Raises:
         ValueError: If the arrays are no network, or not one of that kind.
     """
@@ -40,11 +43,17 @@ class MLPReward(Network, RewardFunction):
     ) -> None:
         super().__init__(arrays, activation)
         self._head = self._layer("reward")
-        self._finish(self._inputs(self._head[0]))
+        self.inputs = self._inputs(self._head[0])
+        self._finish(self.inputs)
         if kind not in ("state", "state-action") or (kind == "state" and len(self._head[1]) != 1):
             raise ValueError(f"a network of {len(self._head[1])} outputs is no {kind} reward")
         self.kind = "state" if kind == "state" else "state-action"
         self.discount, self.temperature = discount, temperature
+
+    @property
+    def actions(self) -> int:
+        """How many actions there are outputs for; 1 of states."""
+        return len(self._head[1])
 
     def of_actions(self, observations: Any) -> NDArray[np.float64]:
         """The reward of every action, float64 `[batch, actions]`; of states `[batch, 1]`."""

@@ -48,6 +48,11 @@ class TableReward(RewardFunction):
             return self.values[states]
         return self.values[states, np.asarray(action)]
 
+    @property
+    def actions(self) -> int:
+        """How many actions there are columns for; 1 of states."""
+        return 1 if self.values.ndim == 1 else self.values.shape[1]
+
     def of_actions(self, observations: Any) -> NDArray[np.float64]:
         """The reward of every action, float64 `[batch, actions]`; of states `[batch, 1]`."""
         rows = self.values[np.asarray(observations)]

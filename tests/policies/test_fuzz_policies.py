@@ -30,7 +30,9 @@ from irlbench.policies.uniform import UniformPolicy
 from irlbench.policy import KINDS, load_policy, save_policy
 from irlbench.randomness import RowGenerator
 from irlbench.reward import FORMS, load_reward, save_reward
+from irlbench.rewards.composed import InverseBellmanReward, LogRatioReward, ShapedReward
 from irlbench.rewards.linear import LinearReward
+from irlbench.rewards.mlp import MLPReward
 from irlbench.rewards.table import TableReward
 
 CASES = [30, pytest.param(1000, marks=pytest.mark.slow)]
@@ -85,7 +87,21 @@ REWARDS = {
     "state table reward": lambda: TableReward(np.arange(3.0)),
     "linear reward": lambda: LinearReward(np.arange(3.0), 1.0),
     "constant reward": lambda: LinearReward.constant(1.0),
+    "mlp reward": lambda: _network_reward(2),
+    "shaped reward": lambda: ShapedReward(_network_reward(2), _network_reward(1), 0.9, 1.0),
+    "shaped table": lambda: ShapedReward(_table(2), TableReward(np.arange(3.0)), 0.9),
+    "inverse-bellman reward": lambda: InverseBellmanReward(_table(2), 0.9, 0.5),
+    "log-ratio reward": lambda: LogRatioReward(_table(2), _table(2)),
+    "log-ratio network": lambda: LogRatioReward(_network_reward(2), None),
 }
+
+
+def _table(actions):
+    return TableReward(np.arange(3.0 * actions).reshape(3, actions))
+
+
+def _network_reward(outputs):
+    return MLPReward(_layers("reward", outputs), "state" if outputs == 1 else "state-action")
 
 
 def test_every_kind_and_form_is_here():
@@ -116,8 +132,9 @@ def _use_policy(policy):
 
 def _use_reward(reward):
     zeros, flags = np.zeros(ROWS, dtype=np.int64), np.zeros(ROWS, dtype=bool)
-    width = getattr(reward, "weights", np.zeros(0)).size
-    observations = np.zeros((ROWS, width)) if width else zeros
+    parts = [*getattr(reward, "parts", dict)().values(), reward]
+    widths = [getattr(p, "inputs", getattr(p, "weights", np.zeros(0)).size) for p in parts]
+    observations = np.zeros((ROWS, max(widths))) if max(widths) else zeros
     assert reward(observations, zeros, observations, flags).shape == (ROWS,)
     assert 0 <= reward.discount <= 1
 

@@ -87,6 +87,10 @@ def test_a_network_is_refused_as_what_it_is_not() -> None:
         LogRatioReward(TableReward(Q[:, 0]), None)
     with pytest.raises(ValueError, match="of states"):
         ShapedReward(TableReward(Q), TableReward(Q), 0.9)
+    with pytest.raises(ValueError, match="4 states and vectors of 2"):
+        ShapedReward(TableReward(Q), LinearReward(np.ones(2), 1.0), 0.9)
+    with pytest.raises(ValueError, match="3 actions beside 2"):
+        LogRatioReward(TableReward(Q), TableReward(Q[:, :2]))
     with pytest.raises(ValueError, match="temperature"):
         InverseBellmanReward(TableReward(Q), 0.9, 0.0)
 
