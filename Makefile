@@ -2,6 +2,7 @@
 # make bench   the quick suite over three worlds, then the leaderboard
 # make test    format, lint, types and the fast tests
 # make results the quick suite again, and what results/quick and the README show of it
+# make laboratory  the gridworld suite again, results/gridworld and docs/laboratory.md
 # make clean   removes the environment, caches and builds; runs/ stays
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test results clean
+.PHONY: help setup bench test results laboratory clean
 
 help:
 	@sed -n 's/^# \(make \)/\1/p' Makefile
@@ -58,6 +59,16 @@ results: setup
 	tar -C runs/results -cf - irlbench.json $$(cd runs/results && ls -d trials/*/record.json trials/*/curve.parquet) | tar -C results/quick/records -xf -
 	$(BIN)/irlbench report results/quick/records --out results/quick
 	cp results/quick/figures/leaderboard.svg docs/leaderboard.svg
+
+# Figures are drawn from the policies and rewards that the run has left; the committed page is made
+# from the table of its records, beside them.
+laboratory: setup
+	$(BIN)/irlbench run gridworld --out runs/laboratory
+	rm -rf results/gridworld
+	$(BIN)/irlbench export runs/laboratory --out results/gridworld
+	$(BIN)/irlbench report runs/laboratory --out results/gridworld
+	$(BIN)/irlbench report results/gridworld --out results/gridworld
+	$(BIN)/python benchmarks/laboratory.py results/gridworld > docs/laboratory.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

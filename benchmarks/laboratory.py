@@ -25,7 +25,7 @@ from irlbench.registry import registry
 INTRODUCTION = """\
 # The exact laboratory
 
-Every algorithm in every track it can run in, on the gridworlds, 10 seeds each, with default
+Every algorithm in every track it can run in, on the gridworlds, {seeds} seeds each, with default
 configurations. They are **not tuned**, but defaults were looked at on seeds 0 and 1 of some of
 these tasks while the algorithms were written. All figures are from the records in
 [results/gridworld](../results/gridworld/leaderboard.md), where intervals, costs and every trial
@@ -34,6 +34,11 @@ stand; `python benchmarks/laboratory.py results/gridworld` makes this page.
 A cell is the mean over seeds ± half the width of its 95% t-interval. "-" is where an algorithm
 cannot run, or a measure does not apply (see [gridworlds](gridworlds.md)). Only rows of one track
 were given the same. *Known* stands for known dynamics, *sampled* for interaction.
+
+![Four rooms: what each algorithm recovered](../results/gridworld/figures/gridworld-four-rooms-v0.svg)
+
+Figures of the other tasks are in [results/gridworld/figures](../results/gridworld/figures);
+[gridworlds](gridworlds.md) says how to read them.
 """
 
 MEASURES = {
@@ -78,7 +83,7 @@ def page(results: Any) -> str:
     given = pl.col("demonstrations")
     expected = pl.col("task").replace_strict(usual, return_dtype=pl.Int64)
     main = ranked.filter(given.is_null() | (given == expected))
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION.format(seeds=_seeds(ranked))]
     for column, (title, meaning) in MEASURES.items():
         if column in main.columns:
             parts += [f"## {title}\n\n{meaning}\n", _by_task(main, column)]
@@ -88,16 +93,23 @@ def page(results: Any) -> str:
             "## Against the number of demonstrations\n\nReturn as above, and below it the regret "
             "after transfer.\n"
         )
-        for task in sorted(numbers["task"].unique()):
+        for task in (task for task in _order() if task in set(numbers["task"])):
             of_task = ranked.filter((pl.col("task") == task) & given.is_not_null())
             parts.append(f"### {_name(task)}\n")
             parts += [_by_number(of_task, c) for c in ("normalised", "metric.transfer_regret")]
     return "\n".join(parts)
 
 
+def _seeds(rows: Any) -> str:
+    """How many there are in every cell, or at least and at most."""
+    cell = ("task", "algorithm", "track", "demonstrations", "preferences")
+    counts = rows.group_by(cell).agg(pl.col("seed").n_unique())["seed"]
+    least, most = counts.min(), counts.max()
+    return str(least) if least == most else f"{least} to {most}"
+
+
 def _by_task(rows: Any, column: str) -> str:
-    order = {name: i for i, name in enumerate(_order(rows["task"].to_list()))}
-    tasks = sorted(rows["task"].unique(), key=lambda t: order[t])
+    tasks = [task for task in _order() if task in set(rows["task"])]
     lines = []
     for algorithm, track in sorted(set(rows.select("algorithm", "track").iter_rows()), key=_place):
         own = rows.filter((pl.col("algorithm") == algorithm) & (pl.col("track") == track))
@@ -142,9 +154,10 @@ def _place(cell: tuple[str, str]) -> tuple[bool, str, int]:
     return track.startswith("preferences"), algorithm, list(TRACKS).index(track)
 
 
-def _order(tasks: Sequence[str]) -> list[str]:
+def _order() -> list[str]:
     """Tasks in the order of the suite."""
-    return [entry.task for entry in registry().get("suites", "gridworld").entries] + sorted(tasks)
+    entries = registry().get("suites", "gridworld").entries
+    return list(dict.fromkeys(entry.task for entry in entries))
 
 
 def _name(task: str) -> str:
