@@ -24,7 +24,7 @@ from .together import (  # noqa: TID252 - the tests are no package with a name
     PLUGINS,
     TASK,
     Ran,
-    left_over,
+    orphans,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -339,7 +339,7 @@ def judged_badly(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[
         jobs=2,
         out=out,
     )
-    assert left_over(out) == {}
+    assert orphans(out) == {}
     store = Store(out)
     return store, {r.spec["task"]: r for r in store.records()}
 
@@ -367,7 +367,7 @@ def test_an_evaluator_that_never_listens_does_not_hold_up_the_driver(tmp_path: P
     )
     assert "Timeout" in summary.failures[0][1]
     assert time.monotonic() - began < 30
-    assert left_over(tmp_path) == {}
+    assert orphans(tmp_path) == {}
 
 
 def test_preparation_that_dies_is_noticed_though_its_child_lives(tmp_path: Path) -> None:
@@ -378,4 +378,4 @@ def test_preparation_that_dies_is_noticed_though_its_child_lives(tmp_path: Path)
             "gridworld/unprepared", algorithms=GOOD[:1], data=tmp_path, out=tmp_path / "out"
         )
     assert time.monotonic() - began < 30
-    assert left_over(tmp_path) == {}
+    assert orphans(tmp_path) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Ran:
         self.planned = len(mixed)
         more = {"seeds": 1, "settings": settings, **more}
         self.summary = irlbench.run(TASK, algorithms=mixed, plugins=PLUGINS, out=self.out, **more)
-        self.left = left_over(folder)
+        self.left = orphans(folder)
         self.store = Store(self.out)
         self.records = {r.spec["algorithm"].removeprefix("bad/"): r for r in self.store.records()}
 
@@ -65,6 +66,14 @@ class Ran:
     def good(self) -> dict[str, str]:
         """Content hashes of the good ones."""
         return {n: r.content_hash for n, r in self.records.items() if f"bad/{n}" in GOOD}
+
+
+def orphans(folder: Path, patience: float = 5.0) -> dict[int, str]:
+    """Those of `left_over` that are there for good: what the kernel kills goes in its own time."""
+    until = time.monotonic() + patience
+    while (found := left_over(folder)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
 
 
 def left_over(folder: Path) -> dict[int, str]:
