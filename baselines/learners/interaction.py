@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import StateFunction
@@ -119,10 +118,6 @@ class Interaction:
             torch.as_tensor(self._terminated[rows], device=self._device),
             torch.ones(size, dtype=torch.float64, device=self._device),
         )
-
-    def everything(self) -> Tensor:
-        """The observations in the buffer, `[steps, ...]`."""
-        return observed(self._observations[: self._count], self._device)
 
     def close(self) -> None:
         """Closes the environments."""

@@ -152,3 +152,12 @@ def test_what_does_not_fit_is_refused(algorithm):
     assert registry().algorithm(algorithm.id) is algorithm
     with pytest.raises(UnsupportedPairError, match=f"{algorithm.id} runs in gridworld"):
         require_pair(algorithm, registry().task("control/cartpole-v0"))
+
+
+def test_names_that_are_checked_before_torch_is_loaded_are_the_objectives() -> None:
+    from irlbench.baselines.algorithms import gail, iq_learn
+    from irlbench.baselines.objectives import gail as gail_objective
+    from irlbench.baselines.objectives import iq_learn as iq_objective
+
+    assert gail.REWARD_FORMS == gail_objective.REWARD_FORMS
+    assert iq_learn.VALUE_TERMS == iq_objective.VALUE_TERMS

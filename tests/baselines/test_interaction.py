@@ -135,7 +135,7 @@ def test_the_oldest_are_overwritten(capacity):
     interaction, _ = acting(clocks(), rows=1, capacity=capacity, steps=40)
     assert len(interaction) == capacity
     assert kept(interaction) == set(transitions_of(0, 40)[-capacity:])
-    assert interaction.everything().shape == (capacity,)
+    assert kept_observations(interaction).shape == (capacity,)
     latest = kept(interaction, newest=3)
     assert latest == set(transitions_of(0, 40)[-3:])
 
@@ -143,7 +143,9 @@ def test_the_oldest_are_overwritten(capacity):
 def test_the_newest_are_no_more_than_there_are():
     interaction, _ = acting(clocks(), rows=1, capacity=50, steps=5)
     assert kept(interaction, newest=30) == set(transitions_of(0, 5))
-    assert sorted(interaction.everything().tolist()) == [s for s, _, _ in transitions_of(0, 5)]
+    assert sorted(kept_observations(interaction).tolist()) == [
+        s for s, _, _ in transitions_of(0, 5)
+    ]
 
 
 def test_the_buffer_holds_one_step_of_every_row_at_least():
@@ -243,7 +245,7 @@ def test_vectors_are_kept_whole():
     assert steps.observations.shape == steps.next_observations.shape == (100, 1, 3)
     ahead = (steps.next_observations - steps.observations)[:, 0]
     assert torch.equal(ahead, torch.tensor([0.0, 0.0, 1.0]).expand(100, 3))
-    assert interaction.everything().shape == (len(interaction), 1, 3)
+    assert kept_observations(interaction).shape == (len(interaction), 1, 3)
 
 
 def test_closing_closes_the_environments():
@@ -251,3 +253,8 @@ def test_closing_closes_the_environments():
     interaction = Interaction(clocks(made=made), 2, 10, Run())
     interaction.close()
     assert [clock.closed_once for clock in made] == [True]
+
+
+def kept_observations(interaction):
+    """The observations in the buffer that transitions begin with."""
+    return interaction._observations[: len(interaction)]
