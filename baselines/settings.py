@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from irlbench.algorithm import option
 
 REPRESENTATIONS = ("table", "network")
+PRECISIONS = ("float32", "bfloat16")
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Refuses numbers that are not above 0.
+
+    Raises:
+        ValueError: Naming the first.
+    """
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FunctionConfig:
+class NetworkConfig:
+    """Hyperparameters of networks."""
+
+    hidden: tuple[int, ...] = option((64, 64), "Widths of the hidden layers of networks.")
+    network_learning_rate: float = option(1e-3, "Step size of Adam for networks.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "network_learning_rate")
+        if not all(width > 0 for width in self.hidden):
+            raise ValueError(f"hidden layers have widths from 1 on, got {self.hidden}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionConfig(NetworkConfig):
     """Hyperparameters of how functions of the observation are represented and trained."""
 
     representation: str = option(
         "table", "Of states that are indices: a table, or a network over the task's features."
     )
-    hidden: tuple[int, ...] = option((64, 64), "Widths of the hidden layers of networks.")
     learning_rate: float = option(0.05, "Step size of Adam for tables.")
-    network_learning_rate: float = option(1e-3, "Step size of Adam for networks.")
 
     def __post_init__(self) -> None:
+        NetworkConfig.__post_init__(self)
         if self.representation not in REPRESENTATIONS:
             raise ValueError(
                 f"representation is one of {', '.join(REPRESENTATIONS)}, got {self.representation!r}"
             )
-        for name in ("learning_rate", "network_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not all(width > 0 for width in self.hidden):
-            raise ValueError(f"hidden layers have widths from 1 on, got {self.hidden}")
+        require_positive(self, "learning_rate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +65,38 @@ class SamplingConfig:
         for name in ("batch_size", "num_envs", "buffer"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorCriticConfig:
+    """Hyperparameters of soft actor-critic, which learns where actions are continuous."""
+
+    actor_learning_rate: float = option(3e-4, "Step size of the actor's Adam.")
+    critics: int = option(2, "Q-functions; the least of them counts.")
+    random_steps: int = option(0, "Environment steps with random actions before the first update.")
+    precision: str = option(
+        "float32", "Of hidden layers of actor and critics: float32, or bfloat16 where it is faster."
+    )
+
+    def __post_init__(self) -> None:
+        require_positive(self, "actor_learning_rate", "critics")
+        if self.random_steps < 0:
+            raise ValueError(f"random_steps must not be negative, got {self.random_steps}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemperatureConfig:
+    """Hyperparameters of the temperature where actions are continuous."""
+
+    learn_temperature: bool = option(
+        True, "Continuous actions: tau follows the entropy wanted; else it stays as it is."
+    )
+    temperature_learning_rate: float = option(3e-4, "Step size of the temperature's Adam.")
+    entropy_per_action: float = option(
+        -1.0, "Entropy wanted, per action dimension, of actions scaled to [-1, 1]."
+    )
+
+    def __post_init__(self) -> None:
+        require_positive(self, "temperature_learning_rate")

@@ -81,6 +81,10 @@ class BudgetExceeded(IrlbenchError):
     """More steps, gradient steps or seconds than the budget grants."""
 
 
+class DivergenceError(IrlbenchError):
+    """Learning left the finite numbers, or is about to."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Ends a message about an unknown name: the nearest known ones, or all of them if few.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import Functions, StateFunction, indexed
-from irlbench.baselines.learners.interaction import Interaction
+from irlbench.baselines.learners.interaction import Interaction, softmax_actor
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
 from irlbench.baselines.learners.steps import Steps, soft_values_of, steps_of
 from irlbench.baselines.objectives.iq_learn import discounted_initial_value
@@ -130,6 +130,7 @@ class SampledExperience(Experience):
     ) -> None:
         self._expert, self._initial, self._size = expert, initial, config.batch_size
         self._draws, self._interaction = run.generator("minibatches"), interaction
+        self._device = run.device
         self._taken = 0
 
     def advance(self, Q: StateFunction, temperature: float) -> bool:
@@ -138,7 +139,7 @@ class SampledExperience(Experience):
             return True
         if self._interaction.exhausted:
             return False
-        self._taken += self._interaction.step(Q, temperature)
+        self._taken += self._interaction.step(softmax_actor(Q, temperature, self._device))
         return True
 
     def soft_values(

@@ -7,6 +7,7 @@ through a network over the task's features of them; vectors through a network.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from irlbench.algorithm import Run
-from irlbench.baselines.learners.networks import Network
+from irlbench.baselines.learners.networks import Network, moments
 from irlbench.baselines.settings import FunctionConfig
 from irlbench.errors import ResourceError
 from irlbench.policies.mlp import CategoricalMLPPolicy
 from irlbench.policies.table import TablePolicy
 from irlbench.policy import Policy
 from irlbench.problem import Problem
+from irlbench.rewards.continuous import StateActionMLPReward
 from irlbench.rewards.mlp import MLPReward
 from irlbench.rewards.table import TableReward
 
@@ -38,6 +40,15 @@ class StateFunction(nn.Module):
     @abstractmethod
     def forward(self, observations: Tensor) -> Tensor:
         """Values `[batch, outputs]` for observations `[batch, ...]`."""
+
+    def of(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """The values of the actions taken, `[batch]`; those of states where there is one output.
+
+        Args:
+            observations: `[batch, ...]`.
+            actions: int64 `[batch]`.
+        """
+        return of_chosen(self(observations), actions)
 
     @abstractmethod
     def policy(self, temperature: float) -> Policy:
@@ -128,7 +139,7 @@ class ObservationFunction(StateFunction):
 
     def policy(self, temperature: float) -> CategoricalMLPPolicy:
         """See `StateFunction.policy`."""
-        arrays = self._arrays("logits")
+        arrays = _renamed(self.network, "logits")
         for name in ("logits.weight", "logits.bias"):
             arrays[name] = (arrays[name] / temperature).astype(np.float32)
         return CategoricalMLPPolicy(arrays, "tanh")
@@ -136,12 +147,40 @@ class ObservationFunction(StateFunction):
     def reward(self, discount: float, temperature: float | None = None) -> MLPReward:
         """See `StateFunction.reward`."""
         kind = "state" if self.outputs == 1 else "state-action"
-        return MLPReward(self._arrays("reward"), kind, "tanh", discount, temperature)
+        return MLPReward(_renamed(self.network, "reward"), kind, "tanh", discount, temperature)
 
-    def _arrays(self, head: str) -> dict[str, Any]:
-        arrays: dict[str, Any] = dict(self.network.arrays())
-        own = self.network.head_name
-        return {k.replace(own, head) if k.startswith(own) else k: a for k, a in arrays.items()}
+
+def _renamed(network: Network, head: str) -> dict[str, Any]:
+    """A network's arrays, its head under another name."""
+    arrays: dict[str, Any] = dict(network.arrays())
+    own = network.head_name
+    return {k.replace(own, head) if k.startswith(own) else k: a for k, a in arrays.items()}
+
+
+class PairFunction(nn.Module):
+    """A function of an observed vector and a continuous action: a network over both.
+
+    Args:
+        network: Reads the observation and behind it the action.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def of(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """Values, float64 `[batch]`.
+
+        Args:
+            observations: `[batch, ...]`.
+            actions: `[batch, ...]`, in the environment's units.
+        """
+        pairs = torch.cat([observations.flatten(start_dim=1), actions.flatten(start_dim=1)], dim=1)
+        return self.network(pairs.float())[:, 0].double()
+
+    def reward(self, discount: float, temperature: float | None = None) -> StateActionMLPReward:
+        """The values as a reward."""
+        return StateActionMLPReward(_renamed(self.network, "reward"), "tanh", discount, temperature)
 
 
 class Functions:
@@ -152,14 +191,23 @@ class Functions:
         config: How functions are represented.
         run: Seed and device.
 
+    Attributes:
+        discrete: Whether actions are.
+        actions: How many there are; dimensions of continuous ones.
+        indexed: Whether states are observed as indices.
+
     Raises:
         ResourceError: If a network is to read indices of which the task has no features.
     """
 
     def __init__(self, problem: Problem, config: FunctionConfig, run: Run) -> None:
         self._config, self._run = config, run
-        self._space = problem.observation_space
-        self.actions = int(problem.action_space.n)  # type: ignore[attr-defined]
+        self.device = run.device
+        self._space, self._of_actions = problem.observation_space, problem.action_space
+        self.discrete = isinstance(self._of_actions, spaces.Discrete)
+        shape = self._of_actions.shape or ()
+        discrete = self.discrete
+        self.actions = int(self._of_actions.n) if discrete else int(np.prod(shape))  # type: ignore[attr-defined]
         self.indexed = isinstance(self._space, spaces.Discrete)
         self._features: Tensor | None = None
         if self.indexed and config.representation == "network":
@@ -182,7 +230,13 @@ class Functions:
         config = self._config
         return config.learning_rate if self.tabular else config.network_learning_rate
 
-    def make(self, name: str, outputs: int, scale: Tensor | None = None) -> StateFunction:
+    def make(
+        self,
+        name: str,
+        outputs: int,
+        scale: Tensor | None = None,
+        hidden: Iterable[int] | None = None,
+    ) -> StateFunction:
         """A new function, near zero everywhere.
 
         Args:
@@ -190,20 +244,13 @@ class Functions:
             outputs: How many; `actions` for one per action.
             scale: Observations `[steps, ...]` whose mean and standard deviation scale what a
                 network over vectors reads; None leaves them as they are.
+            hidden: Widths of a network's hidden layers; None takes the configuration's.
         """
         if isinstance(self._space, spaces.Discrete) and self._features is None:
             return TableFunction(int(self._space.n), outputs).to(self._run.device)
         features = self._features
         inputs = int(np.prod(self._space.shape or ())) if features is None else features.shape[1]
-        seed = int(self._run.generator(f"first weights of {name}").integers(2**63 - 1))
-        network = Network(
-            inputs,
-            self._config.hidden,
-            outputs,
-            head="logits",
-            head_gain=0.01,
-            generator=torch.Generator().manual_seed(seed),
-        ).to(self._run.device)
+        network = self._network(name, inputs, outputs, hidden)
         if features is not None:
             network.scale_to(features)
             return FeatureFunction(features, network, outputs).to(self._run.device)
@@ -211,7 +258,45 @@ class Functions:
             network.scale_to(scale.flatten(start_dim=1).float())
         return ObservationFunction(network, outputs).to(self._run.device)
 
-    def optimiser(self, *functions: StateFunction, weight_decay: float = 0.0) -> torch.optim.Adam:
+    def make_of_pairs(
+        self,
+        name: str,
+        scale: Tensor | None = None,
+        hidden: Iterable[int] | None = None,
+    ) -> StateFunction | PairFunction:
+        """A new function of state and action, near zero everywhere.
+
+        Args:
+            name: As for `make`.
+            scale: As for `make`; continuous actions are scaled by their bounds.
+            hidden: As for `make`.
+        """
+        if self.discrete:
+            return self.make(name, self.actions, scale, hidden)
+        inputs = int(np.prod(self._space.shape or ()))
+        network = self._network(name, inputs + self.actions, 1, hidden)
+        space: Any = self._of_actions
+        low, high = (torch.as_tensor(bound).flatten() for bound in (space.low, space.high))
+        network.mean[inputs:], network.std[inputs:] = (low + high) / 2, (high - low) / 2
+        if scale is not None:
+            rows = scale.flatten(start_dim=1).float()
+            network.mean[:inputs], network.std[:inputs] = moments(rows)
+        return PairFunction(network).to(self._run.device)
+
+    def _network(
+        self, name: str, inputs: int, outputs: int, hidden: Iterable[int] | None
+    ) -> Network:
+        seed = int(self._run.generator(f"first weights of {name}").integers(2**63 - 1))
+        return Network(
+            inputs,
+            self._config.hidden if hidden is None else hidden,
+            outputs,
+            head="logits",
+            head_gain=0.01,
+            generator=torch.Generator().manual_seed(seed),
+        ).to(self._run.device)
+
+    def optimiser(self, *functions: nn.Module, weight_decay: float = 0.0) -> torch.optim.Adam:
         """Adam on the parameters of functions."""
         parameters = [p for function in functions for p in function.parameters()]
         return torch.optim.Adam(parameters, lr=self.learning_rate, weight_decay=weight_decay)

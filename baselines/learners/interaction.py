@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
+from torch import Tensor
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import StateFunction
+from irlbench.baselines.learners.state import take
 from irlbench.baselines.learners.steps import Steps, observed
-from irlbench.errors import UsageError
-from irlbench.problem import Problem
+from irlbench.errors import DataError, UsageError
+from irlbench.problem import OpenProblem, Problem
+
+#: Actions `[rows, ...]` for observations `[rows, ...]`, drawn from a generator.
+Act = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+
+
+def softmax_actor(Q: StateFunction, temperature: float, device: str | torch.device) -> Act:
+    """Draws actions from softmax(Q / temperature).
+
+    Args:
+        Q: One output per action.
+        temperature: tau.
+        device: Where Q lives.
+    """
+
+    def act(observations: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        with torch.no_grad():
+            logits = Q(observed(observations, device)).cpu().numpy() / temperature
+        # The largest of logits and Gumbel noise is a draw from their softmax.
+        return np.asarray((logits + generator.gumbel(size=logits.shape)).argmax(axis=1))
+
+    return act
 
 
 class Interaction:
-    """Steps a batch of environments with a softmax policy and keeps the transitions.
+    """Steps a batch of environments and keeps the transitions.
 
     With next-step autoreset the step that only resets a row is no transition and is not kept. A
     time limit ends an episode without terminating it, so that learners bootstrap from there.
@@ -39,17 +64,27 @@ class Interaction:
                 "the budget or lower num_envs"
             )
         self._problem, self._device = problem, torch.device(run.device)
+        self._run = run
         self._generator = run.generator("exploration")
         self._draws = run.generator("replay")
         self._environment = problem.make_environment(num_envs)
-        self._seen, _ = self._environment.reset()
+        # The environments of an expert's problem are not seeded by the trial.
+        first = None
+        if isinstance(problem, OpenProblem):
+            first = int(run.generator("environments").integers(2**30 - num_envs))
+        self._seen, _ = self._environment.reset(seed=first)
         self._resetting = np.zeros(num_envs, dtype=bool)
         self._capacity = max(capacity, num_envs)
         shape, dtype = self._seen.shape[1:], self._seen.dtype
+        if dtype.kind == "f":
+            dtype = np.dtype(np.float32)  # what networks read
         self._observations = np.zeros((self._capacity, *shape), dtype)
         self._following = np.zeros((self._capacity, *shape), dtype)
-        self._actions = np.zeros(self._capacity, dtype=np.int64)
+        space: Any = problem.action_space
+        self._actions = np.zeros((self._capacity, *space.shape), dtype=space.dtype)
+        self._paid = np.zeros(self._capacity, dtype=np.float32)
         self._terminated = np.zeros(self._capacity, dtype=bool)
+        self._weights = torch.ones(0, dtype=torch.float64)
         self._place = self._count = 0
 
     def __len__(self) -> int:
@@ -61,35 +96,76 @@ class Interaction:
         left = self._problem.meter.left
         return left is not None and left < len(self._seen)
 
-    @torch.no_grad()
-    def step(self, Q: StateFunction, temperature: float, *, random_share: float = 0.0) -> int:
-        """One step of every row, actions drawn from softmax(Q / temperature).
+    def step(self, act: Act, *, random_share: float = 0.0) -> int:
+        """One step of every row.
 
         Args:
-            Q: One output per action.
-            temperature: tau.
-            random_share: Probability that an action is drawn uniformly instead.
+            act: Gives actions for observations `[rows, ...]`, drawn from a generator.
+            random_share: Probability that an action is drawn uniformly instead; at 1 nobody acts.
 
         Returns:
             How many transitions that gave: rows that only begin anew give none.
         """
-        logits = Q(observed(self._seen, self._device)).cpu().numpy() / temperature
-        # The largest of logits and Gumbel noise is a draw from their softmax.
-        actions = (logits + self._generator.gumbel(size=logits.shape)).argmax(axis=1)
+        rows = len(self._seen)
+        actions = None if random_share >= 1 else act(self._seen, self._generator)
         if random_share > 0:
-            any_action = self._generator.integers(logits.shape[1], size=len(actions))
-            tried = self._generator.random(len(actions)) < random_share
-            actions = np.where(tried, any_action, actions)
+            any_action = self._any_actions(rows)
+            tried = self._generator.random(rows) < random_share
+            chosen = tried.reshape(rows, *[1] * (any_action.ndim - 1))
+            actions = any_action if actions is None else np.where(chosen, any_action, actions)
+        assert actions is not None
         before, resetting = self._seen, self._resetting
-        self._seen, _, terminations, truncations, _ = self._environment.step(actions)
+        self._seen, paid, terminations, truncations, _ = self._environment.step(actions)
         self._resetting = terminations | truncations
-        self._keep(before, actions, terminations, ~resetting)
+        self._keep(before, actions, paid, terminations, ~resetting)
         return int((~resetting).sum())
+
+    def _any_actions(self, rows: int) -> NDArray[Any]:
+        """Actions drawn uniformly, `[rows, ...]`."""
+        space: Any = self._problem.action_space
+        if isinstance(space, spaces.Discrete):
+            return self._generator.integers(int(space.n), size=rows)
+        drawn = self._generator.uniform(space.low, space.high, (rows, *space.shape))
+        return drawn.astype(space.dtype)
+
+    def begin_anew(self, name: str) -> None:
+        """Ends all episodes, and draws everything that follows from a stream of that name."""
+        draws = self._run.generator(name)
+        self._generator, self._draws = (np.random.default_rng(s) for s in draws.spawn(2))
+        self._seen, _ = self._environment.reset(seed=int(draws.integers(2**30 - len(self._seen))))
+        self._resetting[:] = False
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What is kept, for a checkpoint just before `begin_anew`; copies."""
+        kept = slice(0, self._count)
+        return {
+            "observations": self._observations[kept].copy(),
+            "following": self._following[kept].copy(),
+            "actions": self._actions[kept].copy(),
+            "paid": self._paid[kept].copy(),
+            "terminated": self._terminated[kept].copy(),
+            "place": np.array([self._place]),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes back what `state` gave.
+
+        Raises:
+            DataError: If it is that of other environments or of a larger buffer.
+        """
+        count = len(state["terminated"]) if "terminated" in state else 0
+        if count > self._capacity:
+            raise DataError(f"{count} transitions do not fit a buffer of {self._capacity}")
+        for name in ("observations", "following", "actions", "paid", "terminated"):
+            own = getattr(self, f"_{name}")[:count]
+            own[:] = take(state, name, own)
+        self._count, self._place = count, int(take(state, "place", np.array([0]))[0])
 
     def _keep(
         self,
         before: NDArray[Any],
-        actions: NDArray[np.int64],
+        actions: NDArray[Any],
+        paid: NDArray[Any],
         terminations: NDArray[np.bool_],
         real: NDArray[np.bool_],
     ) -> None:
@@ -98,6 +174,7 @@ class Interaction:
         self._observations[places] = before[rows]
         self._following[places] = self._seen[rows]
         self._actions[places] = actions[rows]
+        self._paid[places] = paid[rows]
         self._terminated[places] = terminations[rows]
         self._place = (self._place + len(rows)) % self._capacity
         self._count = min(self._count + len(rows), self._capacity)
@@ -109,15 +186,36 @@ class Interaction:
             size: How many.
             newest: Only from so many of the latest; None: from all.
         """
+        return self._steps(self._rows(size, newest))
+
+    def sample_paid(self, size: int) -> tuple[Steps, Tensor]:
+        """Transitions drawn from the buffer, and what the environment paid for each, `[batch]`.
+
+        Only environments of an `OpenProblem` pay anything.
+
+        Args:
+            size: How many.
+        """
+        rows = self._rows(size, None)
+        return self._steps(rows), torch.as_tensor(self._paid[rows], device=self._device)
+
+    def _rows(self, size: int, newest: int | None) -> NDArray[np.int64]:
         ages = self._draws.integers(min(newest or self._count, self._count), size=size)
-        rows = (self._place - 1 - ages) % self._capacity
+        return np.asarray((self._place - 1 - ages) % self._capacity)
+
+    def _steps(self, rows: NDArray[np.int64]) -> Steps:
         return Steps(
             observed(self._observations[rows], self._device),
             torch.as_tensor(self._actions[rows], device=self._device),
             observed(self._following[rows], self._device),
             torch.as_tensor(self._terminated[rows], device=self._device),
-            torch.ones(size, dtype=torch.float64, device=self._device),
+            self._ones(len(rows)),
         )
+
+    def _ones(self, size: int) -> Tensor:
+        if len(self._weights) != size:
+            self._weights = torch.ones(size, dtype=torch.float64, device=self._device)
+        return self._weights
 
     def close(self) -> None:
         """Closes the environments."""

@@ -58,8 +58,9 @@ class Network(nn.Module):
 
     def scale_to(self, observations: Tensor) -> None:
         """Takes mean and standard deviation from observations `[steps, dimensions]`."""
-        self.mean.copy_(observations.mean(dim=0))
-        self.std.copy_(observations.std(dim=0, unbiased=False).clamp_min(_LEAST_STD))
+        mean, std = moments(observations)
+        self.mean.copy_(mean)
+        self.std.copy_(std)
 
     def forward(self, observations: Tensor) -> Tensor:
         """The head's output, `[batch, outputs]`, for observations `[batch, dimensions]`."""
@@ -75,6 +76,12 @@ class Network(nn.Module):
         for name, layer in {**layers, self.head_name: self.head}.items():
             named.update({f"{name}.{key}": value for key, value in layer.named_parameters()})
         return {name: value.detach().cpu().numpy().copy() for name, value in named.items()}
+
+
+def moments(observations: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation by which observations `[steps, dimensions]` are scaled."""
+    std = observations.std(dim=0, unbiased=False).clamp_min(_LEAST_STD)
+    return observations.mean(dim=0), std
 
 
 def first_weights(run: Run) -> torch.Generator:

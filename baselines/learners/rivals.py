@@ -157,7 +157,7 @@ class SampledRival(Rival):
         """See `Rival.own`."""
         if self._interaction.exhausted:
             return None
-        self._taken += self._interaction.step(self._learner.Q, self._learner.temperature)
+        self._taken += self._interaction.step(self._learner.act)
         return self._interaction.sample(self._batch_size, newest=self._newest)
 
     def log_prob(self, steps: Steps) -> Tensor:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from irlbench.baselines.learners.functions import Functions
+from irlbench.baselines.learners.interaction import softmax_actor
 from irlbench.baselines.learners.steps import SlowCopy, Steps, soft_values_of
 
 
@@ -32,6 +37,7 @@ class SoftQLearner:
         self.temperature, self._discount = temperature, discount
         self._target = SlowCopy(self.Q, target_rate)
         self._optimiser = functions.optimiser(self.Q)
+        self._device = functions.device
 
     def update(self, steps: Steps, rewards: Tensor) -> float:
         """One update.
@@ -51,6 +57,10 @@ class SoftQLearner:
         self._optimiser.step()
         self._target.follow()
         return float(loss.detach())
+
+    def act(self, observations: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """Draws actions from softmax(Q / tau); see `Act`."""
+        return softmax_actor(self.Q, self.temperature, self._device)(observations, generator)
 
     def log_prob(self, steps: Steps) -> Tensor:
         """log pi(a|s) of the policy as it is now, `[batch]`, without gradient."""

@@ -84,7 +84,7 @@ class SoftQLearning(Solver):
                 if run.exhausted or interaction.exhausted:
                     break
                 share = max(config.exploration, 1 - 2 * step / steps)
-                interaction.step(learner.Q, config.temperature, random_share=share)
+                interaction.step(learner.act, random_share=share)
                 met = interaction.sample(config.batch_size)
                 run.spend(gradient_steps=1)
                 learner.update(met, rewards_of(reward, met))
