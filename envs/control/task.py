@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,24 +54,45 @@ def shipped(name: str) -> dict[str, Any]:
     return read_references(path, "expert")
 
 
+def shortfall(references: Mapping[str, Mapping[str, float]], bar: float) -> str | None:
+    """A note on an expert whose mean return is below what it should be, or None.
+
+    Args:
+        references: The frozen scores of the task's references.
+        bar: What the mean return should be at least.
+    """
+    expert = references.get("expert")
+    if expert is None or expert["return"] >= bar:
+        return None
+    return (
+        f"its expert falls short: it returns {expert['return']:,.0f} ± "
+        f"{expert['return_error']:,.0f} over {expert['episodes']:.0f} episodes, and {bar:,.0f} "
+        "was wanted"
+    )
+
+
 class ControlTask(Task):
     """A task on one of Gymnasium's control environments.
 
     Args:
         info: What it declares. `info.recipe["demonstrations"]` holds `count` and `deterministic`,
             `info.protocol` the numbers of episodes.
+        training: How `irlbench experts train` makes an expert: "solver", "settings", "budget",
+            "seed". What ships may have been made otherwise: `info.recipe["expert"]` says how.
     """
 
-    def __init__(self, info: TaskInfo) -> None:
-        self.info = info
+    def __init__(self, info: TaskInfo, training: Mapping[str, Any]) -> None:
+        self.info, self._training = info, training
         self._assets = ASSETS / info.id.split("/", 1)[1]
 
     def expert(self) -> Policy:
         """The expert that ships, its weights checked against the frozen hash.
 
         Raises:
+            UsageError: If there is none yet.
             DataError: If it is missing, or another than the references were measured for.
         """
+        self._require_expert()
         policy = load_policy(self._assets, "expert")
         found = sha256_file(self._assets / "expert.safetensors")
         frozen = self.info.recipe["expert"]["sha256"]
@@ -81,6 +103,10 @@ class ControlTask(Task):
                 file=f"{self._assets.name}/expert.safetensors",
             )
         return policy
+
+    def _require_expert(self) -> None:
+        if self.info.lacks is not None:
+            raise UsageError(f"{self.id} is not ready: {self.info.lacks}")
 
     def spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
         """See `Task.spaces`."""
@@ -96,6 +122,7 @@ class ControlTask(Task):
         from irlbench.data.minari_store import ensure_dataset
 
         self.refuse(options, "demos")
+        self._require_expert()
         if options.demos is not None:
             _, summary = imported(self.id, options.demos, home)
             demonstrator = dict(summary.demonstrator)
@@ -183,12 +210,19 @@ class ControlTask(Task):
         """See `Task.evaluator`."""
         return ControlEvaluator(self.info)
 
+    def expert_recipe(self) -> Mapping[str, Any]:
+        """See `Task.expert_recipe`."""
+        return self._training
+
     def expert_problem(self, seed: int, home: Path) -> OpenProblem:
         """See `Task.expert_problem`."""
-        if "solver" not in self.info.recipe["expert"]:
+        if not self._training:
+            made = self.info.recipe["expert"].get("trained_with")
+            if made is None:
+                raise UsageError(f"{self.id} has no recipe for an expert yet")
             raise UsageError(
-                f"the expert of {self.id} was not made by a solver of irlbench "
-                f"({self.info.recipe['expert']['trained_with']}): it ships, and can be evaluated"
+                f"the expert of {self.id} was not made by a solver of irlbench ({made}): it ships, "
+                "and can be evaluated"
             )
         observation_space, action_space = self.spaces()
         return OpenProblem(
