@@ -213,7 +213,7 @@ def test_demonstrations_are_the_experts_and_rebuild_alike(cartpole_home, tmp_pat
     )
     again = CARTPOLE.prepare(TaskOptions(), tmp_path)
     assert again == CARTPOLE.prepare(TaskOptions(), cartpole_home)
-    assert set(again.built) == {"demonstrations"}
+    assert set(again.built) == {"demonstrations", "offline_transitions", "preferences"}
     assert not again.given
     assert not again.anchors
 
@@ -296,7 +296,7 @@ def test_imported_demonstrations_replace_the_tasks_own(tmp_path):
     summary = import_demonstrations(tmp_path / "mine.npz", CARTPOLE, name="mine", home=tmp_path)
     prepared = CARTPOLE.prepare(TaskOptions(demos="mine"), tmp_path)
     assert prepared.given == {"demonstrations": summary.content_hash}
-    assert prepared.built == {}
+    assert set(prepared.built) == {"offline_transitions", "preferences"}
     assert prepared.anchors["demonstrator"]["return"] == 6
     problem = ask(CARTPOLE, tmp_path, "demonstrations", demos="mine")
     assert problem.demonstrations.steps == 6
