@@ -32,7 +32,12 @@ class Network:
         arrays: Weights by name, and optionally `observation_mean` and `observation_std`
             `[observation dimensions]`, by which observations are normalised first.
         activation: "relu" or "tanh".
+
+    Attributes:
+        inputs: Observation dimensions.
     """
+
+    inputs: int
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], activation: str) -> None:
         if activation not in _ACTIVATIONS:
@@ -79,6 +84,7 @@ class Network:
             if (self._vector("observation_std", inputs) <= 0).any():
                 raise ValueError("observation_std must be positive")
         require_names(self._arrays, self._read)
+        self.inputs = inputs
 
     def _inputs(self, head: NDArray[np.float32]) -> int:
         """Observation dimensions; the head, `[in, out]`, tells them where nothing is hidden."""

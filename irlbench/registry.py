@@ -183,6 +183,8 @@ def why_not(algorithm: type[Algorithm], task: Task, track: str | None = None) ->
         task: Any.
         track: One of the algorithm's; None: whichever would do, and the reason is the first's.
     """
+    if task.info.lacks is not None:
+        return f"{task.id} is not ready: {task.info.lacks}"
     if task.world not in algorithm.worlds:
         return f"{algorithm.id} runs in {', '.join(algorithm.worlds)}, not in {task.world}"
     if task.info.actions not in algorithm.actions:

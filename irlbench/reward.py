@@ -24,6 +24,10 @@ FORMS: Mapping[str, str] = {
     "shaped": "irlbench.rewards.composed:ShapedReward",
     "inverse-bellman": "irlbench.rewards.composed:InverseBellmanReward",
     "log-ratio": "irlbench.rewards.composed:LogRatioReward",
+    "state-action-mlp": "irlbench.rewards.continuous:StateActionMLPReward",
+    "actor-critic": "irlbench.rewards.continuous:ActorCriticReward",
+    "q-minus-v": "irlbench.rewards.continuous:ValueGapReward",
+    "policy-log-ratio": "irlbench.rewards.continuous:PolicyLogRatioReward",
 }
 
 

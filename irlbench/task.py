@@ -64,7 +64,8 @@ class TaskInfo:
         budget: What an algorithm may spend unless asked otherwise.
         preload: Modules that its trials need, imported once per run before any trial starts.
         needs_data: What `--data` must name, or None where nothing has to be downloaded.
-        note: Shown in lists (content notes, weak experts).
+        note: Shown in lists and on leaderboards (content notes, weak experts).
+        lacks: What is missing before anything can run on it, or None where it is ready.
         transfer: Id of a task of the same states, actions and reward, and other dynamics: a
             learnt reward is tried there.
         reward_scores: How recovered rewards are judged; see `Evaluator.evaluate_reward`. No part of
@@ -91,6 +92,7 @@ class TaskInfo:
     preload: tuple[str, ...] = ()
     needs_data: str | None = None
     note: str | None = None
+    lacks: str | None = None
     transfer: str | None = None
     reward_scores: tuple[Score, ...] = ()
 
@@ -335,6 +337,11 @@ class Task(ABC):
             options: The user's choices.
             home: The cache folder, filled by `prepare`.
         """
+
+    def expert_recipe(self) -> Mapping[str, Any]:
+        """How `irlbench experts train` makes an expert: "solver", "settings", "budget", "seed"."""
+        recipe: Mapping[str, Any] = self.info.recipe.get("expert", {})
+        return {key: value for key, value in recipe.items() if key != "sha256"}
 
     def expert_problem(self, seed: int, home: Path) -> OpenProblem:
         """What experts are trained on: environments with their true reward, true dynamics.

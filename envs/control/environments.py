@@ -81,5 +81,10 @@ def _mute_mujoco(environment: str) -> None:
 def _send_warnings_to_log() -> None:
     import mujoco
 
+    def tell(text: str) -> None:
+        # Every batch loads Gymnasium's model files, and what is old in them is not ours to mend.
+        level = logging.DEBUG if "deprecated" in text else logging.WARNING
+        _log.log(level, "MuJoCo: %s", text)
+
     # MuJoCo would write MUJOCO_LOG.TXT into the working directory.
-    mujoco.set_mju_user_warning(lambda text: _log.warning("MuJoCo: %s", text))
+    mujoco.set_mju_user_warning(tell)

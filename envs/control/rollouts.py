@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,44 +77,82 @@ def run_episodes(
     Returns:
         Returns and lengths, and the recording if asked for.
     """
-    rows = len(seeds)
+    with rows_of(environment, len(seeds)) as envs:
+        return run_rows(
+            envs, policy, seeds, deterministic=deterministic, horizon=horizon, record=record
+        )
+
+
+@contextmanager
+def rows_of(environment: str, rows: int) -> Iterator[list[gymnasium.Env[Any, Any]]]:
+    """Environments for `run_rows`; making one of MuJoCo's takes as long as a hundred steps.
+
+    Args:
+        environment: Gymnasium id.
+        rows: How many.
+    """
     envs = [make_one(environment) for _ in range(rows)]
     try:
-        observations = np.stack([e.reset(seed=s)[0] for e, s in zip(envs, seeds, strict=True)])
-        tapes = [_Tape(observations[i].copy()) for i in range(rows)] if record else []
-        generator = RowGenerator(np.asarray(seeds, dtype=np.int64), stream=1)
-        returns, lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
-        running, state = np.ones(rows, dtype=bool), None
-        begins = np.ones(rows, dtype=bool)
-        for step in range(1, horizon + 1):
-            actions, state = policy.act(
-                observations,
-                state,
-                reset_mask=begins,
-                deterministic=deterministic,
-                generator=generator,
-            )
-            begins[:] = False
-            for i in np.flatnonzero(running):
-                observation, reward, terminated, truncated, _ = envs[i].step(actions[i])
-                truncated = truncated or (step == horizon and not terminated)
-                observations[i] = observation
-                returns[i] += float(reward)
-                lengths[i] += 1
-                running[i] = not (terminated or truncated)
-                if record:
-                    tape = tapes[i]
-                    tape.observations.append(observations[i].copy())
-                    tape.actions.append(actions[i])
-                    tape.rewards.append(float(reward))
-                    tape.ends.append((terminated, truncated))
-            if not running.any():
-                break
-        recording = _recording(envs[0], tapes) if record else None
+        yield envs
     finally:
         for env in envs:
             env.close()
-    return Rollouts(returns, lengths, recording)
+
+
+def run_rows(
+    envs: Sequence[gymnasium.Env[Any, Any]],
+    policy: Policy,
+    seeds: Sequence[int],
+    *,
+    deterministic: bool,
+    horizon: int,
+    record: bool = False,
+) -> Rollouts:
+    """What `run_episodes` does, in environments that may have run others before.
+
+    Args:
+        envs: One per seed.
+        policy: See `run_episodes`, as for all that follows.
+        seeds: One per episode.
+        deterministic: Whether the policy takes the mode of its distribution.
+        horizon: Steps after which an episode is cut.
+        record: Whether to keep the episodes.
+
+    Returns:
+        Returns and lengths, and the recording if asked for.
+    """
+    rows = len(seeds)
+    observations = np.stack([e.reset(seed=s)[0] for e, s in zip(envs, seeds, strict=True)])
+    tapes = [_Tape(observations[i].copy()) for i in range(rows)] if record else []
+    generator = RowGenerator(np.asarray(seeds, dtype=np.int64), stream=1)
+    returns, lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
+    running, state = np.ones(rows, dtype=bool), None
+    begins = np.ones(rows, dtype=bool)
+    for step in range(1, horizon + 1):
+        actions, state = policy.act(
+            observations,
+            state,
+            reset_mask=begins,
+            deterministic=deterministic,
+            generator=generator,
+        )
+        begins[:] = False
+        for i in np.flatnonzero(running).tolist():
+            observation, reward, terminated, truncated, _ = envs[i].step(actions[i])
+            truncated = truncated or (step == horizon and not terminated)
+            observations[i] = observation
+            returns[i] += float(reward)
+            lengths[i] += 1
+            running[i] = not (terminated or truncated)
+            if record:
+                tape = tapes[i]
+                tape.observations.append(observations[i].copy())
+                tape.actions.append(actions[i])
+                tape.rewards.append(float(reward))
+                tape.ends.append((terminated, truncated))
+        if not running.any():
+            break
+    return Rollouts(returns, lengths, _recording(envs[0], tapes) if record else None)
 
 
 def _recording(env: Any, tapes: list[_Tape]) -> Recording:

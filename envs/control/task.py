@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from irlbench.envs.control.mixtures import Mixture
+from irlbench.envs.control.preferences import PreferencePool
+from irlbench.envs.control.recorded import RecordedData
 from irlbench.errors import DataError, UsageError
 from irlbench.policy import Policy, load_policy
 from irlbench.problem import OpenProblem, Problem, StepMeter
@@ -27,15 +32,17 @@ if TYPE_CHECKING:
     import gymnasium
     from gymnasium.vector import VectorEnv
 
-    from irlbench.data.minari_store import Recording
-
 ASSETS = Path(__file__).parent / "assets"
 #: Where each use of evaluation seeds begins.
 SEEDS = {
     "test": EVALUATION_SEEDS,
     "validation": EVALUATION_SEEDS + 10**6,
     "demonstrations": EVALUATION_SEEDS + 2 * 10**6,
+    "mixture": EVALUATION_SEEDS + 3 * 10**6,
+    "preferences": EVALUATION_SEEDS + 4 * 10**6,
 }
+#: Steps of a compared segment where the reward says something within so few.
+_SEGMENT = 50
 
 
 def shipped(name: str) -> dict[str, Any]:
@@ -53,24 +60,73 @@ def shipped(name: str) -> dict[str, Any]:
     return read_references(path, "expert")
 
 
+def shortfall(references: Mapping[str, Mapping[str, float]], bar: float) -> str | None:
+    """A note on an expert whose mean return is below what it should be, or None.
+
+    Args:
+        references: The frozen scores of the task's references.
+        bar: What the mean return should be at least.
+    """
+    expert = references.get("expert")
+    if expert is None or expert["return"] >= bar:
+        return None
+    return (
+        f"its expert falls short: it returns {expert['return']:,.0f} ± "
+        f"{expert['return_error']:,.0f} over {expert['episodes']:.0f} episodes, and {bar:,.0f} "
+        "was wanted"
+    )
+
+
 class ControlTask(Task):
     """A task on one of Gymnasium's control environments.
 
+    Beside the expert's demonstrations it supplies what behaviours of mixed quality did: as
+    `offline_transitions`, and as preferences over segments.
+
     Args:
         info: What it declares. `info.recipe["demonstrations"]` holds `count` and `deterministic`,
-            `info.protocol` the numbers of episodes.
+            `info.protocol` the numbers of episodes. How the mixture and the preferences are made
+            is added to the recipe here.
+        training: How `irlbench experts train` makes an expert: "solver", "settings", "budget",
+            "seed". What ships may have been made otherwise: `info.recipe["expert"]` says how.
+        mixture: How the set of mixed quality is made.
+        preferences: How preferences are made, and how many an algorithm gets. None: over segments
+            of 50 steps, and over whole episodes where actions are discrete (the reward of the
+            classic tasks is the same in every step, so that equally long segments would all tie).
     """
 
-    def __init__(self, info: TaskInfo) -> None:
-        self.info = info
+    def __init__(
+        self,
+        info: TaskInfo,
+        training: Mapping[str, Any],
+        *,
+        mixture: Mixture | None = None,
+        preferences: PreferencePool | None = None,
+    ) -> None:
+        segment = info.horizon if info.actions == "discrete" else _SEGMENT
+        mixed, compared = mixture or Mixture(), preferences or PreferencePool(segment=segment)
+        self.info = replace(
+            info,
+            supplies=info.supplies | {"offline_transitions", "preferences"},
+            recipe={
+                **info.recipe,
+                "mixture": mixed.recipe(SEEDS["mixture"]),
+                "preferences": compared.recipe(SEEDS["preferences"]),
+            },
+            preferences=compared.given,
+        )
+        self._training = training
+        self._recorded = RecordedData(self.info, lambda: self.expert(), mixed, compared)
         self._assets = ASSETS / info.id.split("/", 1)[1]
 
     def expert(self) -> Policy:
         """The expert that ships, its weights checked against the frozen hash.
 
         Raises:
+            UsageError: If there is none yet.
             DataError: If it is missing, or another than the references were measured for.
         """
+        self._require_expert()
         policy = load_policy(self._assets, "expert")
         found = sha256_file(self._assets / "expert.safetensors")
         frozen = self.info.recipe["expert"]["sha256"]
@@ -82,6 +138,10 @@ class ControlTask(Task):
             )
         return policy
 
+    def _require_expert(self) -> None:
+        if self.info.lacks is not None:
+            raise UsageError(f"{self.id} is not ready: {self.info.lacks}")
+
     def spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
         """See `Task.spaces`."""
         from irlbench.envs.control.environments import make_one
@@ -91,65 +151,56 @@ class ControlTask(Task):
         return env.observation_space, env.action_space
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:
-        """See `Task.prepare`. Builds the demonstrations, or finds the imported ones."""
+        """See `Task.prepare`. Builds what it supplies, or finds what the user brought."""
         from irlbench.data.importing import imported
-        from irlbench.data.minari_store import ensure_dataset
 
         self.refuse(options, "demos")
-        if options.demos is not None:
-            _, summary = imported(self.id, options.demos, home)
-            demonstrator = dict(summary.demonstrator)
-            if "clipped" in summary.recipe:
-                demonstrator["clipped_fraction"] = summary.recipe["clipped"]["fraction"]
-            return Prepared(
-                given={"demonstrations": summary.content_hash},
-                anchors={"demonstrator": demonstrator},
-                available=summary.episodes,
-            )
-        _, summary = ensure_dataset(home, self._dataset, self._recipe, self._record)
-        return Prepared(built={"demonstrations": summary.content_hash}, available=summary.episodes)
-
-    @property
-    def _dataset(self) -> str:
-        return f"{self.id}/expert"
-
-    @property
-    def _recipe(self) -> dict[str, Any]:
-        return {
-            "demonstrator": "expert",
-            "environment": self.info.environment,
-            "horizon": self.info.horizon,
-            **self.info.recipe,
+        self._require_expert()
+        judged = self._recorded.ensure_preferences(home)
+        built = {
+            "offline_transitions": self._recorded.ensure_mixed(home).content_hash,
+            "preferences": judged.content_hash,
         }
-
-    def _record(self) -> Recording:
-        from irlbench.envs.control.rollouts import run_episodes
-
-        how = self.info.recipe["demonstrations"]
-        done = run_episodes(
-            self.info.environment,
-            self.expert(),
-            range(how["seed"], how["seed"] + how["count"]),
-            deterministic=how["deterministic"],
-            horizon=self.info.horizon,
-            record=True,
+        if options.demos is None:
+            summary = self._recorded.ensure_demonstrations(home)
+            return Prepared(
+                built={"demonstrations": summary.content_hash, **built},
+                available=summary.episodes,
+                available_preferences=judged.comparisons,
+            )
+        _, summary = imported(self.id, options.demos, home)
+        demonstrator = dict(summary.demonstrator)
+        if "clipped" in summary.recipe:
+            demonstrator["clipped_fraction"] = summary.recipe["clipped"]["fraction"]
+        return Prepared(
+            given={"demonstrations": summary.content_hash},
+            built=built,
+            anchors={"demonstrator": demonstrator},
+            available=summary.episodes,
+            available_preferences=judged.comparisons,
         )
-        assert done.recording is not None
-        return done.recording
 
     def problem(self, request: ProblemRequest, home: Path) -> Problem:
-        """See `Task.problem`."""
+        """See `Task.problem`. Sets are read and never made here: that takes the true reward."""
         from irlbench.data.importing import imported
         from irlbench.data.minari_store import built_folder, read_dataset
+        from irlbench.data.preference_store import preference_folder, read_preferences
 
-        name = request.options.demos
-        if name is not None:
-            folder = imported(self.id, name, home)[0]
-        else:
-            folder = built_folder(home, self._dataset, self._recipe)
+        name, recorded = request.options.demos, self._recorded
 
         def demonstrations() -> Any:
+            if name is None:
+                folder = built_folder(home, *recorded.demonstrations)
+            else:
+                folder, _ = imported(self.id, name, home)
             return read_dataset(folder).draw(request.demonstrations, request.seed)
+
+        def preferences() -> Any:
+            folder = preference_folder(home, *recorded.preferences)
+            return read_preferences(folder).draw(request.preferences, request.seed)
+
+        def offline_transitions() -> Any:
+            return read_dataset(built_folder(home, *recorded.mixed)).transitions()
 
         observation_space, action_space = self.spaces()
         return Problem(
@@ -164,6 +215,8 @@ class ControlTask(Task):
             needs=request.needs,
             suppliers={
                 "demonstrations": demonstrations,
+                "preferences": preferences,
+                "offline_transitions": offline_transitions,
                 "interaction": self._batch,
                 "expert_policy": self.expert,
             },
@@ -183,12 +236,19 @@ class ControlTask(Task):
         """See `Task.evaluator`."""
         return ControlEvaluator(self.info)
 
+    def expert_recipe(self) -> Mapping[str, Any]:
+        """See `Task.expert_recipe`."""
+        return self._training
+
     def expert_problem(self, seed: int, home: Path) -> OpenProblem:
         """See `Task.expert_problem`."""
-        if "solver" not in self.info.recipe["expert"]:
+        if not self._training:
+            made = self.info.recipe["expert"].get("trained_with")
+            if made is None:
+                raise UsageError(f"{self.id} has no recipe for an expert yet")
             raise UsageError(
-                f"the expert of {self.id} was not made by a solver of irlbench "
-                f"({self.info.recipe['expert']['trained_with']}): it ships, and can be evaluated"
+                f"the expert of {self.id} was not made by a solver of irlbench ({made}): it ships, "
+                "and can be evaluated"
             )
         observation_space, action_space = self.spaces()
         return OpenProblem(

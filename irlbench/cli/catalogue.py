@@ -75,6 +75,7 @@ def _task(task: Task) -> dict[str, Any]:
         "world": info.world,
         "summary": info.summary,
         "note": info.note,
+        "lacks": info.lacks,
         "transfer": info.transfer,
         "needs_data": info.needs_data,
         "environment": info.environment,

@@ -87,6 +87,8 @@ def _show_all(found: Mapping[str, list[Any]]) -> None:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
+    if entry.get("lacks"):
+        return f"{entry['summary']} (not ready)"
     return f"{entry['summary']} (needs --data)" if entry.get("needs_data") else entry["summary"]
 
 
@@ -95,6 +97,7 @@ def _show_tasks(tasks: list[dict[str, Any]]) -> None:
     rows = []
     for task in tasks:
         about = [task["summary"], task["note"]]
+        about += [f"not ready: {task['lacks']}"] if task["lacks"] else []
         about += [f"needs --data: {task['needs_data']}"] if task["needs_data"] else []
         given = task["demonstrations"]
         rows.append(
@@ -163,6 +166,7 @@ def _show_task(task: dict[str, Any]) -> None:
     rows = [
         ["about", task["summary"]],
         ["note", task["note"] or ""],
+        ["not ready", task["lacks"] or ""],
         ["needs --data", task["needs_data"] or ""],
         ["environment", task["environment"]],
         ["transfer", task["transfer"] or ""],

@@ -30,7 +30,7 @@ from irlbench.serialisation import sha256_file
 
 FIELDS = ("observations", "actions", "rewards", "terminations", "truncations")
 #: Names under which tasks keep what they build themselves.
-RESERVED = frozenset({"expert", "preferences"})
+RESERVED = frozenset({"expert", "mixed", "preferences"})
 #: Fields that are no part of an episode are named in the summary, so many and no longer.
 _NAMED, _LONGEST = 5, 80
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -103,6 +103,33 @@ class GaussianMLPPolicy(_MLPPolicy):
                 raise ValueError(f"log_std does not fit {actions} action dimensions")
         self._finish(self._inputs(self._mean[0]))
 
+    @property
+    def actions(self) -> int:
+        """Action dimensions."""
+        return len(self._low)
+
+    @property
+    def log_volume(self) -> float:
+        """Logarithm of the volume that the action bounds enclose."""
+        return float(np.log((self._high - self._low).astype(np.float64)).sum())
+
+    def with_noise(
+        self, observations: Any, noise: NDArray[np.floating[Any]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """The actions that given noise leads to in every state, with their log-density.
+
+        Args:
+            observations: `[batch, ...]`.
+            noise: Standard normal, `[draws, action dimensions]`.
+
+        Returns:
+            Actions `[batch, draws, action dimensions]`, clipped to the bounds, and the log-density
+            before clipping, `[batch, draws]`.
+        """
+        mean, log_std = (x[:, None, :] for x in self._distribution(observations))
+        actions = mean + np.exp(log_std) * noise.astype(np.float32)
+        return np.clip(actions, self._low, self._high), _normal(noise, log_std)
+
     def _distribution(self, observations: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         features = self._features(observations)
         mean = features @ self._mean[0] + self._mean[1]
@@ -140,7 +167,7 @@ class GaussianMLPPolicy(_MLPPolicy):
         """Log-density of the Gaussian before clipping, float64 `[batch]`."""
         mean, log_std = self._distribution(observations)
         z = (np.asarray(actions, dtype=np.float64) - mean) / np.exp(log_std.astype(np.float64))
-        return np.asarray((-0.5 * (z**2 + _LOG_2PI) - log_std).sum(axis=-1))
+        return _normal(z, log_std)
 
     @classmethod
     def from_saved(cls, arrays: Arrays, settings: Mapping[str, Any]) -> GaussianMLPPolicy:
@@ -170,6 +197,19 @@ class SquashedGaussianMLPPolicy(GaussianMLPPolicy):
         squashed = np.tanh(self._sample(observations, deterministic, generator))
         return self._low + (squashed + 1) * 0.5 * (self._high - self._low), None
 
+    def with_noise(
+        self, observations: Any, noise: NDArray[np.floating[Any]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """See `GaussianMLPPolicy.with_noise`; the log-density is in the environment's units."""
+        mean, log_std = (x[:, None, :] for x in self._distribution(observations))
+        inner = mean + np.exp(log_std) * noise.astype(np.float32)
+        half = 0.5 * (self._high - self._low)
+        # log(1 - tanh(u)^2), which is finite where tanh(u) rounds to 1.
+        slope = 2 * (np.log(2) - np.abs(inner, dtype=np.float64))
+        slope -= 2 * np.log1p(np.exp(-2 * np.abs(inner, dtype=np.float64)))
+        log_pi = _normal(noise, log_std) - (slope + np.log(half)).sum(axis=-1)
+        return self._low + (np.tanh(inner) + 1) * half, log_pi
+
     def log_prob(self, observations: Any, actions: NDArray[Any]) -> NDArray[np.float64]:
         """Log-density in the environment's action units, float64 `[batch]`.
 
@@ -181,3 +221,10 @@ class SquashedGaussianMLPPolicy(GaussianMLPPolicy):
         squashed = np.clip(squashed, -1 + 1e-6, 1 - 1e-6)
         inner = super().log_prob(observations, np.arctanh(squashed))
         return np.asarray(inner - (np.log1p(-(squashed**2)) + np.log(half)).sum(axis=-1))
+
+
+def _normal(
+    z: NDArray[np.floating[Any]], log_std: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """Log-density of a diagonal Gaussian at z standard deviations from its mean, `[...]`."""
+    return np.asarray((-0.5 * (z.astype(np.float64) ** 2 + _LOG_2PI) - log_std).sum(axis=-1))

@@ -20,6 +20,7 @@ class TaskFacts:
         demonstrations: How many an algorithm gets unless asked otherwise; None: all.
         budget: "steps", "gradient_steps", "seconds" unless asked otherwise.
         preferences: Likewise of preferences; None: none.
+        note: What a reader should know about it (a weak expert, say), or None.
         frozen: Every SHA-256 that its recipe names (expert, model, data).
     """
 
@@ -28,6 +29,7 @@ class TaskFacts:
     demonstrations: int | None
     budget: Mapping[str, float | None]
     preferences: int | None = None
+    note: str | None = None
     frozen: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -48,6 +50,7 @@ def installed_facts(task_id: str) -> TaskFacts | None:
             demonstrations=info.demonstrations,
             budget=asdict(info.budget),
             preferences=info.preferences,
+            note=info.note,
             frozen=frozenset(_SHA256.findall(_flat(info.recipe))),
         )
     except Exception:  # a report of old or foreign records must not depend on somebody's plug-in

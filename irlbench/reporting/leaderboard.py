@@ -94,6 +94,9 @@ def _row(cell: Cell, conflicting: set[str]) -> Row:
         given=cell.given,
         task_hash=str(spec.get("task_hash")),
         summary=None if cell.facts is None else cell.facts.summary,
+        note=None
+        if cell.facts is None or cell.facts.hash != spec.get("task_hash")
+        else cell.facts.note,
     )
 
 

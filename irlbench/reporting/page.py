@@ -167,7 +167,7 @@ def _task_line(rows: Sequence[Row], width: int) -> Markup:
         element("span", f"saturated by {', '.join(solved)}", class_="tag") if solved else None,
         element(
             "span",
-            " · ".join(part for part in (first.summary, table.anchors(first)) if part),
+            " · ".join(part for part in (first.summary, table.anchors(first), first.note) if part),
             class_="about",
         ),
     )

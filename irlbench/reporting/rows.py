@@ -55,6 +55,8 @@ class Row:
         given: The part of `variant` that the setting accounts for.
         task_hash: Hash of what the task is.
         summary: The task in one line, or None where it is not installed.
+        note: What a reader should know about the task, or None. It speaks of the task as it is
+            installed, so a row of another task hash has none.
     """
 
     world: str
@@ -95,6 +97,7 @@ class Row:
     given: str
     task_hash: str
     summary: str | None
+    note: str | None
 
     @property
     def name(self) -> str:
@@ -104,7 +107,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """The row as `leaderboard.json` holds it."""
         found = dataclasses.asdict(self)
-        del found["setting"], found["given"], found["summary"]
+        del found["setting"], found["given"], found["summary"], found["note"]
         return found
 
 

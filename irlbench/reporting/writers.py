@@ -168,8 +168,11 @@ def _tasks(rows: Sequence[Row], drawn: Mapping[str, Drawn]) -> list[str]:
     lines = []
     for row in {(row.task, row.task_hash): row for row in rows}.values():
         summary = f"{clean(row.summary)}; " if row.summary else ""
+        note = f"; {clean(row.note)}" if row.note else ""
         link = f" ([figure]({drawn[row.task].file}))" if row.task in drawn else ""
-        lines.append(f"- {markdown(row.name)}: {markdown(summary + table.anchors(row))}{link}")
+        lines.append(
+            f"- {markdown(row.name)}: {markdown(summary + table.anchors(row) + note)}{link}"
+        )
     return list(dict.fromkeys(lines))
 
 

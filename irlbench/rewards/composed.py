@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irlbench.reward import FORMS, RewardFunction, saved_settings
+from irlbench.reward import RewardFunction
+from irlbench.rewards.continuous import StateActionMLPReward
 from irlbench.rewards.linear import LinearReward
 from irlbench.rewards.mlp import MLPReward
+from irlbench.rewards.parts import ComposedReward, Part, reward_part
 from irlbench.rewards.table import TableReward
-from irlbench.serialisation import load_named_class
 
 #: What says a number per state and discrete action (with `kind` "state-action").
 OfActions = TableReward | MLPReward
-#: The forms that a part may have: none that has parts itself.
-_PARTS = ("table", "linear", "mlp")
-
-
-class ComposedReward(RewardFunction):
-    """A reward that is computed from others, its parts, which are saved with it."""
-
-    @abstractmethod
-    def parts(self) -> dict[str, RewardFunction]:
-        """The parts by name."""
-
-    @classmethod
-    @abstractmethod
-    def _of(cls, parts: dict[str, RewardFunction], settings: Mapping[str, Any]) -> Self:
-        """The reward of its parts."""
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """See `RewardFunction.arrays`."""
-        named = {name: part.arrays() for name, part in self.parts().items()}
-        return {f"{name}.{key}": a for name, arrays in named.items() for key, a in arrays.items()}
-
-    def settings(self) -> dict[str, Any]:
-        """See `RewardFunction.settings`."""
-        parts = {name: {"form": p.form, **p.settings()} for name, p in self.parts().items()}
-        return {**super().settings(), "parts": parts}
-
-    @classmethod
-    def from_saved(cls, arrays: dict[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """See `RewardFunction.from_saved`."""
-        if not isinstance(settings["parts"], dict):
-            raise TypeError("parts are an object")
-        parts, left = {}, set(arrays)
-        for name, declared in settings["parts"].items():
-            if not isinstance(declared, dict) or declared["form"] not in _PARTS:
-                raise ValueError(f"part {name!r} is none of the forms {', '.join(_PARTS)}")
-            own = {k.removeprefix(f"{name}."): k for k in arrays if k.startswith(f"{name}.")}
-            left -= set(own.values())
-            part: type[RewardFunction] = load_named_class(FORMS[declared["form"]])
-            parts[name] = part.from_saved({k: arrays[whole] for k, whole in own.items()}, declared)
-        if left:
-            raise ValueError(f"arrays of no part: {sorted(left)}")
-        made = cls._of(parts, settings)
-        kind, made.discount, made.temperature = saved_settings(settings)
-        if kind != made.kind or set(made.parts()) != set(parts):
-            raise ValueError(f"parts {sorted(parts)} make no {kind} reward of form {cls.form}")
-        return made
 
 
 class ShapedReward(ComposedReward):
@@ -89,6 +43,11 @@ class ShapedReward(ComposedReward):
         if h.kind != "state":
             raise ValueError(f"a potential is of states, not {h.kind}")
         _require_alike(g, h)
+        if isinstance(g, StateActionMLPReward) and not _is_narrower(h, g.inputs):
+            raise ValueError(
+                f"a potential of {_observed(h)} beside a reward of {g.inputs} inputs, of which "
+                "some are the action's"
+            )
         self.g, self.h = g, h
         self.kind = "transition"
         self.discount, self.temperature = discount, temperature
@@ -115,8 +74,8 @@ class ShapedReward(ComposedReward):
         return {"g": self.g, "h": self.h}
 
     @classmethod
-    def _of(cls, parts: dict[str, RewardFunction], settings: Mapping[str, Any]) -> Self:
-        return cls(parts["g"], parts["h"], 1.0)
+    def _of(cls, parts: Mapping[str, Part], settings: Mapping[str, Any]) -> Self:
+        return cls(reward_part(parts["g"]), reward_part(parts["h"]), 1.0)
 
 
 class InverseBellmanReward(ComposedReward):
@@ -164,7 +123,7 @@ class InverseBellmanReward(ComposedReward):
         return {"Q": self.Q}
 
     @classmethod
-    def _of(cls, parts: dict[str, RewardFunction], settings: Mapping[str, Any]) -> Self:
+    def _of(cls, parts: Mapping[str, Part], settings: Mapping[str, Any]) -> Self:
         return cls(_of_actions(parts["Q"]), 1.0, settings["temperature"])
 
 
@@ -223,14 +182,14 @@ class LogRatioReward(ComposedReward):
         return own if self.reference is None else {**own, "reference": self.reference}
 
     @classmethod
-    def _of(cls, parts: dict[str, RewardFunction], settings: Mapping[str, Any]) -> Self:
+    def _of(cls, parts: Mapping[str, Part], settings: Mapping[str, Any]) -> Self:
         reference = _of_actions(parts["reference"]) if "reference" in parts else None
         return cls(_of_actions(parts["policy"]), reference, 1.0, settings["temperature"])
 
 
-def _of_actions(part: RewardFunction) -> OfActions:
+def _of_actions(part: Part) -> OfActions:
     if not isinstance(part, TableReward | MLPReward):
-        raise ValueError(f"what is known per action is wanted, got form {part.form!r}")
+        raise ValueError(f"what is known per action is wanted, got {type(part).__name__}")
     return part
 
 
@@ -239,6 +198,13 @@ def _require_alike(*parts: RewardFunction) -> None:
     seen = {found for part in parts if (found := _observed(part)) is not None}
     if len(seen) > 1:
         raise ValueError(f"parts read different observations: {' and '.join(sorted(seen))}")
+
+
+def _is_narrower(part: RewardFunction, inputs: int) -> bool:
+    """Whether a reward of states reads vectors of fewer dimensions, or nothing."""
+    if isinstance(part, LinearReward):
+        return part.weights.size < inputs
+    return isinstance(part, MLPReward) and part.inputs < inputs
 
 
 def _observed(part: RewardFunction) -> str | None:

@@ -43,8 +43,7 @@ class MLPReward(Network, RewardFunction):
     ) -> None:
         super().__init__(arrays, activation)
         self._head = self._layer("reward")
-        self.inputs = self._inputs(self._head[0])
-        self._finish(self.inputs)
+        self._finish(self._inputs(self._head[0]))
         if kind not in ("state", "state-action") or (kind == "state" and len(self._head[1]) != 1):
             raise ValueError(f"a network of {len(self._head[1])} outputs is no {kind} reward")
         self.kind = "state" if kind == "state" else "state-action"

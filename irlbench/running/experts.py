@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from irlbench.algorithm import Run, Sink
 from irlbench.errors import DataError, IrlbenchError, UsageError
@@ -42,8 +43,7 @@ def train_expert(
     """Solves a task by its true reward, as its recipe says.
 
     Args:
-        task: Its `info.recipe["expert"]` names "solver", and may name "settings", "budget" and
-            "seed".
+        task: Its `expert_recipe` names "solver", and may name "settings", "budget" and "seed".
         home: The cache folder.
         seed: Instead of the recipe's.
         steps: Environment steps instead of the recipe's.
@@ -54,7 +54,7 @@ def train_expert(
         UsageError: If the task's expert is not trained, or has no use for steps.
         IrlbenchError: If the policy is not finite.
     """
-    recipe = task.info.recipe.get("expert", {})
+    recipe = task.expert_recipe()
     seed = int(recipe.get("seed", 0)) if seed is None else seed
     problem = task.expert_problem(seed, home)
     budget = expert_budget(task, steps)
@@ -87,7 +87,7 @@ def expert_budget(task: Task, steps: int | None = None) -> Budget:
     Raises:
         UsageError: If steps are given where the recipe has none to replace.
     """
-    granted = dict(task.info.recipe.get("expert", {}).get("budget", {}))
+    granted = dict(task.expert_recipe().get("budget", {}))
     if steps is not None:
         if "steps" not in granted:
             raise UsageError(f"the expert of {task.id} is computed, not trained: it takes no steps")
@@ -141,7 +141,14 @@ def measure(task: Task, policy: Policy, home: Path) -> dict[str, float]:
     return found
 
 
-def write_expert(task: Task, policy: Policy, home: Path, out: Path) -> dict[str, dict[str, float]]:
+def write_expert(
+    task: Task,
+    policy: Policy,
+    home: Path,
+    out: Path,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+) -> dict[str, dict[str, float]]:
     """Measures the random and the expert policy, and writes what ships with a task.
 
     Args:
@@ -149,6 +156,7 @@ def write_expert(task: Task, policy: Policy, home: Path, out: Path) -> dict[str,
         policy: Its expert.
         home: The cache folder.
         out: From `new_folder`.
+        recipe: How the policy was made; None: as `Task.expert_recipe` says.
 
     Returns:
         What was measured, for "random" and "expert".
@@ -161,7 +169,7 @@ def write_expert(task: Task, policy: Policy, home: Path, out: Path) -> dict[str,
         "expert": measure(task, policy, home),
     }
     save_policy(policy, out, NAME)
-    recipe = {k: v for k, v in task.info.recipe.get("expert", {}).items() if k != "sha256"}
+    recipe = dict(task.expert_recipe() if recipe is None else recipe)
     described = {
         "references": references,
         "expert": {"sha256": sha256_file(out / f"{NAME}.safetensors"), "recipe": recipe},

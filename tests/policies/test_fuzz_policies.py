@@ -31,6 +31,12 @@ from irlbench.policy import KINDS, load_policy, save_policy
 from irlbench.randomness import RowGenerator
 from irlbench.reward import FORMS, load_reward, save_reward
 from irlbench.rewards.composed import InverseBellmanReward, LogRatioReward, ShapedReward
+from irlbench.rewards.continuous import (
+    ActorCriticReward,
+    PolicyLogRatioReward,
+    StateActionMLPReward,
+    ValueGapReward,
+)
 from irlbench.rewards.linear import LinearReward
 from irlbench.rewards.mlp import MLPReward
 from irlbench.rewards.table import TableReward
@@ -82,6 +88,19 @@ POLICIES = {
     "squashed-gaussian-mlp": lambda: SquashedGaussianMLPPolicy(_gaussian()),
     "causal-lm": _language_model,
 }
+
+
+def _of_both():
+    """Of three numbers that are observed and two that act."""
+    arrays = _layers("reward", 1)
+    arrays["hidden.0.weight"] = np.full((4, 5), 0.1, np.float32)
+    return StateActionMLPReward(arrays)
+
+
+def _squashed():
+    return SquashedGaussianMLPPolicy(_gaussian())
+
+
 REWARDS = {
     "table reward": lambda: TableReward(np.arange(6.0).reshape(3, 2), 0.9, 0.5),
     "state table reward": lambda: TableReward(np.arange(3.0)),
@@ -93,6 +112,13 @@ REWARDS = {
     "inverse-bellman reward": lambda: InverseBellmanReward(_table(2), 0.9, 0.5),
     "log-ratio reward": lambda: LogRatioReward(_table(2), _table(2)),
     "log-ratio network": lambda: LogRatioReward(_network_reward(2), None),
+    "state-action-mlp reward": _of_both,
+    "shaped network of both": lambda: ShapedReward(_of_both(), _network_reward(1), 0.9),
+    "actor-critic reward": lambda: ActorCriticReward(
+        [_of_both(), _of_both()], _squashed(), 0.9, 0.1
+    ),
+    "q-minus-v reward": lambda: ValueGapReward(_of_both(), _network_reward(1), 0.9),
+    "policy-log-ratio reward": lambda: PolicyLogRatioReward(_squashed(), _squashed(), 0.5),
 }
 
 
@@ -132,11 +158,26 @@ def _use_policy(policy):
 
 def _use_reward(reward):
     zeros, flags = np.zeros(ROWS, dtype=np.int64), np.zeros(ROWS, dtype=bool)
-    parts = [*getattr(reward, "parts", dict)().values(), reward]
-    widths = [getattr(p, "inputs", getattr(p, "weights", np.zeros(0)).size) for p in parts]
-    observations = np.zeros((ROWS, max(widths))) if max(widths) else zeros
-    assert reward(observations, zeros, observations, flags).shape == (ROWS,)
+    observed, acting = _widths(reward)
+    observations = np.zeros((ROWS, observed)) if observed else zeros
+    actions = np.zeros((ROWS, acting)) if acting else zeros
+    assert reward(observations, actions, observations, flags).shape == (ROWS,)
     assert 0 <= reward.discount <= 1
+
+
+def _widths(reward):
+    """How many numbers are observed, and how many act; 0 where an index does."""
+    parts = [reward, *getattr(reward, "parts", dict)().values()]
+    policies = [part for part in parts if isinstance(part, GaussianMLPPolicy)]
+    if policies:
+        return policies[0].inputs, policies[0].actions
+    of_both = [part.inputs for part in parts if isinstance(part, StateActionMLPReward)]
+    others = [getattr(p, "inputs", getattr(p, "weights", np.zeros(0)).size) for p in parts]
+    observed = max((n for n in others if n not in of_both), default=0)
+    if of_both:
+        observed = observed or of_both[0] - 1
+        return observed, of_both[0] - observed
+    return observed, 0
 
 
 def _saved(name, folder):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from irlbench.metrics.statistics import t_interval
 from irlbench.reporting.leaderboard import leaderboard
+from irlbench.reporting.page import page
 from irlbench.reporting.trials import Collection, Conflict, Trial
+from irlbench.reporting.writers import to_markdown
 
 GRID, POLE, HOPPER = "gridworld/four-rooms-v0", "control/cartpole-v0", "control/hopper-v0"
 
@@ -186,6 +189,18 @@ def test_built_data_that_differ_are_told(board, record):
     assert "2 different hashes" in board(made).notes[0]
     same = [record(seed=s, data={"built": {"demonstrations": "0" * 64}}) for s in (0, 1)]
     assert board(same).notes == []
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_note_on_a_task_stands_in_every_report_of_that_task_hash(facts, record, tmp_path, same):
+    told = "its expert falls short: it returns 1 ± 0 over 50 episodes, and 2 was wanted"
+    trials = [Trial(record(seed=seed).sealed([]), "run", Path("run")) for seed in range(2)]
+    hash = trials[0].spec["task_hash"] if same else "0" * 64
+    found = leaderboard(
+        Collection(trials=trials), lambda task: replace(facts(task), note=told, hash=hash)
+    )
+    assert [row.note for row in found.rows] == [told if same else None]
+    assert (told in to_markdown(found)) == (told in page(found, tmp_path)) == same
 
 
 def test_shuffled_trials_change_nothing(board, record):

@@ -1,0 +1,113 @@
+"""What a control task supplies that was recorded: made once, into the cache folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from irlbench.envs.control.mixtures import Mixture, record_in_turns
+from irlbench.envs.control.preferences import PreferencePool
+
+if TYPE_CHECKING:
+    from irlbench.data.minari_store import DatasetSummary, Recording
+    from irlbench.data.preference_store import PreferenceSummary
+    from irlbench.data.preferences import Preferences
+    from irlbench.policy import Policy
+    from irlbench.task import TaskInfo
+
+
+class RecordedData:
+    """Demonstrations of the expert, a set of mixed quality, and preferences over its segments.
+
+    Learners are given what is read of them; what makes them takes the true reward.
+
+    Args:
+        info: Of the task; its recipe says how each is made.
+        expert: Gives the task's expert.
+        mixture: How the set of mixed quality is made.
+        preferences: How preferences are made.
+    """
+
+    def __init__(
+        self,
+        info: TaskInfo,
+        expert: Callable[[], Policy],
+        mixture: Mixture,
+        preferences: PreferencePool,
+    ) -> None:
+        self._info, self._expert = info, expert
+        self._mixture, self._preferences = mixture, preferences
+
+    def _set(self, name: str, demonstrator: str, *parts: str) -> tuple[str, dict[str, Any]]:
+        """Id and recipe of a set: it hangs on some parts of the task's recipe."""
+        recipe = {
+            "demonstrator": demonstrator,
+            "environment": self._info.environment,
+            "horizon": self._info.horizon,
+            **{part: self._info.recipe[part] for part in ("expert", *parts)},
+        }
+        return f"{self._info.id}/{name}", recipe
+
+    @property
+    def demonstrations(self) -> tuple[str, dict[str, Any]]:
+        """Id and recipe of the expert's demonstrations."""
+        return self._set("expert", "expert", "demonstrations")
+
+    @property
+    def mixed(self) -> tuple[str, dict[str, Any]]:
+        """Id and recipe of the set of mixed quality."""
+        return self._set("mixed", "mixture", "mixture")
+
+    @property
+    def preferences(self) -> tuple[str, dict[str, Any]]:
+        """Id and recipe of the preferences."""
+        return self._set("preferences", "mixture", "mixture", "preferences")
+
+    def ensure_demonstrations(self, home: Path) -> DatasetSummary:
+        """Builds the demonstrations unless they are there."""
+        from irlbench.data.minari_store import ensure_dataset
+
+        return ensure_dataset(home, *self.demonstrations, self._demonstrate)[1]
+
+    def ensure_mixed(self, home: Path) -> DatasetSummary:
+        """Builds the set of mixed quality unless it is there."""
+        from irlbench.data.minari_store import ensure_dataset
+
+        return ensure_dataset(home, *self.mixed, self._mix)[1]
+
+    def ensure_preferences(self, home: Path) -> PreferenceSummary:
+        """Builds the preferences unless they are there, and what they are made of."""
+        from irlbench.data.preference_store import ensure_preferences
+
+        return ensure_preferences(home, *self.preferences, lambda: self._compare(home))
+
+    def _demonstrate(self) -> Recording:
+        how = self._info.recipe["demonstrations"]
+        return record_in_turns(
+            self._info.environment,
+            [self._expert()],
+            how["count"],
+            self._info.horizon,
+            how["seed"],
+            deterministic=how["deterministic"],
+        )
+
+    def _mix(self) -> Recording:
+        return self._mixture.record(
+            self._info.environment,
+            self._expert(),
+            self._info.horizon,
+            self._info.recipe["mixture"]["seed"],
+        )
+
+    def _compare(self, home: Path) -> Preferences:
+        """Segments of the set of mixed quality, judged by their true rewards."""
+        from irlbench.data.minari_store import built_folder, read_dataset, read_rewards
+
+        self.ensure_mixed(home)
+        folder = built_folder(home, *self.mixed)
+        acted = list(zip(read_dataset(folder), read_rewards(folder), strict=True))
+        groups = self._mixture.grouped([len(episode) for episode, _ in acted])
+        behaviours = [[acted[place] for place in group] for group in groups]
+        return self._preferences.compare(behaviours, self._info.recipe["preferences"]["seed"])
