@@ -5,32 +5,61 @@ GAIL and AIRL differ in what the discriminator is made of, and in what the polic
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import Algorithm, Run, Solution, option
-from irlbench.baselines.settings import FunctionConfig, SamplingConfig
+from irlbench.baselines.settings import ActorCriticConfig, FunctionConfig, SamplingConfig
+from irlbench.errors import UsageError
 from irlbench.problem import Budget, Problem
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.functions import Functions, PairFunction, StateFunction
     from irlbench.baselines.learners.rivals import Rival
     from irlbench.baselines.learners.steps import Steps
     from irlbench.reward import RewardFunction
 
 _LOG_EVERY = 50
 
+#: What both take on control unless told otherwise.
+ADVERSARIAL_CONTROL: Mapping[str, Any] = {
+    "gradient_steps": 1_000_000,  # the budget of steps ends it
+    "num_envs": 1,
+    "buffer": 1_000_000,
+    "hidden": (256, 256),
+    "network_learning_rate": 3e-4,
+    "target_rate": 0.005,
+    "random_steps": 1000,
+    "network_discriminator_learning_rate": 3e-4,
+    "discriminator_hidden": (128, 128),
+    "discriminator_every": 2,
+    "gradient_penalty": 10.0,
+    "absorbing": True,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialConfig(FunctionConfig, SamplingConfig):
+class AdversarialConfig(FunctionConfig, SamplingConfig, ActorCriticConfig):
     """Hyperparameters of adversarial imitation."""
 
     gradient_steps: int = option(
-        1000, "Rounds, each an update of the discriminator and one of the policy."
+        1000, "Rounds, each an update of the policy; with interaction a step of each environment."
+    )
+    discriminator_every: int = option(1, "Rounds from one update of the discriminator to the next.")
+    discriminator_hidden: tuple[int, ...] = option(
+        (64, 64), "Widths of the hidden layers of its networks."
+    )
+    gradient_penalty: float = option(
+        0.0, "Weight of (|slope of the logit| - 1)^2 between the expert's and the policy's vectors."
+    )
+    absorbing: bool = option(
+        False, "With interaction, what comes after an episode's end is told apart and paid for too."
     )
     discriminator_learning_rate: float = option(0.05, "Step size of its Adam, for tables.")
     network_discriminator_learning_rate: float = option(
@@ -39,12 +68,20 @@ class AdversarialConfig(FunctionConfig, SamplingConfig):
     weight_decay: float = option(0.0, "Squared norm of its parameters in its loss, over 2.")
     newest: int = option(10_000, "With interaction it sees the latest so many transitions.")
     target_rate: float = option(0.05, "Share of the way that the policy's target Q goes per round.")
+    subsample: int = option(1, "Of demonstrations every k-th step is read; with interaction.")
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
 
     def __post_init__(self) -> None:
         FunctionConfig.__post_init__(self)
         SamplingConfig.__post_init__(self)
-        for name in ("gradient_steps", "newest", "saves"):
+        ActorCriticConfig.__post_init__(self)
+        if not all(width > 0 for width in self.discriminator_hidden):
+            raise ValueError(
+                f"discriminator_hidden are widths from 1 on, got {self.discriminator_hidden}"
+            )
+        if not self.gradient_penalty >= 0:
+            raise ValueError(f"gradient_penalty must not be negative, got {self.gradient_penalty}")
+        for name in ("gradient_steps", "discriminator_every", "newest", "subsample", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("discriminator_learning_rate", "network_discriminator_learning_rate"):
@@ -61,7 +98,7 @@ class Discriminator(ABC):
 
     @property
     @abstractmethod
-    def functions(self) -> Sequence[StateFunction]:
+    def functions(self) -> Sequence[StateFunction | PairFunction]:
         """What is trained."""
 
     @abstractmethod
@@ -74,8 +111,12 @@ class Discriminator(ABC):
         """
 
     @abstractmethod
-    def payment(self, steps: Steps) -> Tensor:
-        """What the policy is paid for transitions, `[batch]`."""
+    def logit(self, steps: Steps) -> Tensor:
+        """What the policy's payment is made of, `[batch]`: the logit, its part of log pi left out."""
+
+    def paid_for(self, logit: Tensor) -> Tensor:
+        """What it is paid, given `logit`; any shape."""
+        return logit
 
     @abstractmethod
     def recovered(self) -> RewardFunction:
@@ -85,11 +126,11 @@ class Discriminator(ABC):
 class AdversarialImitation(Algorithm):
     """Rounds of: the policy acts, the discriminator learns, the policy answers.
 
-    Nothing is kept for going on after a kill: a fit takes seconds.
+    Nothing is kept for going on after a kill.
     """
 
-    worlds: ClassVar[tuple[str, ...]] = ("gridworld",)
-    actions: ClassVar[tuple[str, ...]] = ("discrete",)
+    worlds: ClassVar[tuple[str, ...]] = ("gridworld", "control")
+    actions: ClassVar[tuple[str, ...]] = ("discrete", "continuous")
     tracks: ClassVar[tuple[str, ...]] = ("demonstrations+interaction", "demonstrations+dynamics")
     optional: ClassVar[frozenset[str]] = frozenset({"features"})
 
@@ -102,6 +143,10 @@ class AdversarialImitation(Algorithm):
     @abstractmethod
     def step_size(self) -> float | None:
         """How far the policy goes in a round with known dynamics; see `ExactRival`."""
+
+    @abstractmethod
+    def actor_critic(self) -> dict[str, Any]:
+        """Where actions are continuous, the temperature's fields of `SoftActorCriticSettings`."""
 
     @abstractmethod
     def discriminator(
@@ -121,10 +166,16 @@ class AdversarialImitation(Algorithm):
 
         config: Any = self.config
         functions = Functions(problem, config, run)
+        if functions.indexed and config.gradient_penalty > 0:
+            raise UsageError(
+                f"gradient_penalty is for observed vectors, and states of {problem.task_id} are "
+                "indices: set it to 0"
+            )
         rival, scale = self._rival(problem, functions, run)
         try:
             judge = self.discriminator(functions, scale, problem.discount)
-            play(rival, judge, config, run)
+            rounds = rounds_of(config, problem)
+            play(rival, judge, config, run, rounds=rounds, discount=problem.discount)
         finally:
             rival.close()
         return Solution(rival.policy(), judge.recovered())
@@ -132,7 +183,7 @@ class AdversarialImitation(Algorithm):
     def _rival(
         self, problem: Problem, functions: Functions, run: Run
     ) -> tuple[Rival, Tensor | None]:
-        from irlbench.baselines.learners.rivals import ExactRival, SampledRival
+        from irlbench.baselines.learners.rivals import ExactRival, PolicyLearner, SampledRival
 
         config: Any = self.config
         if "dynamics" in problem.needs:
@@ -145,34 +196,100 @@ class AdversarialImitation(Algorithm):
             )
             return ExactRival(KnownDynamics(dynamics, expert, run.device), self.step_size), None
         from irlbench.baselines.learners.interaction import Interaction
+        from irlbench.baselines.learners.soft_actor_critic import (
+            SoftActorCritic,
+            SoftActorCriticSettings,
+        )
         from irlbench.baselines.learners.soft_q import SoftQLearner
         from irlbench.baselines.learners.steps import steps_of
 
-        demonstrated = steps_of(problem.demonstrations.transitions(), run.device)
+        demonstrated = steps_of(problem.demonstrations.transitions(config.subsample), run.device)
         interaction = Interaction(problem, config.num_envs, config.buffer, run)
         scale = demonstrated.observations
-        learner = SoftQLearner(
-            functions, self.temperature, config.target_rate, problem.discount, scale
-        )
+        learner: PolicyLearner
+        if functions.discrete:
+            learner = SoftQLearner(
+                functions, self.temperature, config.target_rate, problem.discount, scale
+            )
+        else:
+            settings = SoftActorCriticSettings.of(config, **self.actor_critic())
+            learner = SoftActorCritic(problem, settings, run)
         rival = SampledRival(
-            demonstrated, interaction, learner, config.batch_size, config.newest, run
+            demonstrated,
+            interaction,
+            learner,
+            config.batch_size,
+            config.newest,
+            run,
+            config.random_steps,
         )
         return rival, scale
 
 
-def play(rival: Rival, judge: Discriminator, config: AdversarialConfig, run: Run) -> None:
+def rounds_of(config: AdversarialConfig, problem: Problem) -> int:
+    """How many rounds there are: with interaction no more than the steps granted allow."""
+    left = problem.meter.left
+    if "interaction" not in problem.needs or left is None:
+        return config.gradient_steps
+    return min(config.gradient_steps, max(left - config.random_steps, 0) // config.num_envs)
+
+
+@dataclass(frozen=True)
+class Absorbing:
+    """The state that an episode's end leads to, as a discriminator of its own sees it.
+
+    There everything is known in closed form: the logit is that of the shares of time that the
+    expert and the policy spend there, in discounted occupancy, and its value is that of being paid
+    for it for ever (the absorbing states of Kostrikov et al., 2019). What a policy earns by living
+    no longer has to be compared with nothing.
+
+    Attributes:
+        logit: log of the expert's share of time over the policy's.
+        shift: The same of the time that is not spent there: what the logits of transitions, which
+            are of the rest alone, lack.
+    """
+
+    logit: float
+    shift: float
+
+    @classmethod
+    def between(cls, ends: tuple[float, float], discount: float, least: float) -> Absorbing:
+        """From the shares of the expert's and of the policy's transitions that end an episode.
+
+        Args:
+            ends: The shares.
+            discount: gamma: after an end, 1 / (1 - gamma) steps count.
+            least: Share of time below which nothing is said.
+        """
+        there = [end / (end + 1 - discount) for end in ends]
+        kept = [min(max(share, least), 1 - least) for share in there]
+        expert, policy = kept
+        return cls(math.log(expert / policy), math.log((1 - expert) / (1 - policy)))
+
+
+def play(
+    rival: Rival,
+    judge: Discriminator,
+    config: AdversarialConfig,
+    run: Run,
+    *,
+    rounds: int,
+    discount: float,
+) -> None:
     """The rounds of the game.
 
     Args:
         rival: The policy.
         judge: The discriminator.
-        config: Step sizes, and how many rounds.
+        config: Step sizes.
         run: Its budget, and where the curve goes.
+        rounds: How many.
+        discount: gamma.
     """
     import torch
 
+    from irlbench.baselines.learners.divergence import require_finite
     from irlbench.baselines.learners.functions import TableFunction
-    from irlbench.baselines.objectives.gail import discriminator_loss
 
     tables = all(isinstance(function, TableFunction) for function in judge.functions)
     optimiser = torch.optim.Adam(
@@ -182,24 +299,87 @@ def play(rival: Rival, judge: Discriminator, config: AdversarialConfig, run: Run
         else config.network_discriminator_learning_rate,
         weight_decay=config.weight_decay,
     )
-    rounds = config.gradient_steps
+    mixing = torch.Generator().manual_seed(int(run.generator("mixing").integers(2**62)))
     points = {round(rounds * i / config.saves) for i in range(1, config.saves + 1)}
+    end: Absorbing | None = None
+    told: dict[str, float] = {}
+
+    def paid(steps: Steps) -> Tensor:
+        logits = judge.logit(steps)
+        if end is None:
+            return judge.paid_for(logits)
+        for_ever = judge.paid_for(logits.new_tensor(end.logit)) / (1 - discount)
+        return judge.paid_for(logits + end.shift) + discount * for_ever * steps.terminated
+
     for turn in range(1, rounds + 1):
-        own = None if run.exhausted else rival.own()
-        if own is None:
+        if run.exhausted or not rival.act():
             break
-        expert = rival.expert()
-        both = expert.joined(own)
-        labels = torch.ones_like(both.weight)
-        labels[len(expert) :] = 0
-        logits = judge.logits_expert_is_high(both, rival.log_prob(both))
-        loss = discriminator_loss(logits, labels, both.weight)
+        if (turn - 1) % config.discriminator_every == 0:
+            loss = _discriminate(rival, judge, config, mixing)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            told["discriminator_loss"] = loss.item()
+            if config.absorbing and rival.steps_taken is not None:
+                end = Absorbing.between(rival.ends, discount, 1 / config.newest)
         run.spend(gradient_steps=1)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        rival.answer(judge.payment)
+        told |= rival.answer(paid)
         if turn % _LOG_EVERY == 0:
-            run.log(rival.steps_taken or turn, discriminator_loss=float(loss.detach()))
+            require_finite(told, rival.steps_taken or turn)
+            run.log(rival.steps_taken or turn, **told)
         if turn in points:
             run.save(rival.steps_taken or turn, rival.policy())
+
+
+def _discriminate(
+    rival: Rival, judge: Discriminator, config: AdversarialConfig, mixing: torch.Generator
+) -> Tensor:
+    """The discriminator's loss on transitions of both."""
+    import torch
+
+    from irlbench.baselines.objectives.gail import discriminator_loss
+
+    own = rival.own()
+    expert = rival.expert()
+    both = expert.joined(own)
+    labels = torch.ones_like(both.weight)
+    labels[len(expert) :] = 0
+    logits = judge.logits_expert_is_high(both, rival.log_prob(both))
+    loss = discriminator_loss(logits, labels, both.weight)
+    if config.gradient_penalty > 0:
+        loss = loss + config.gradient_penalty * _penalty(judge, expert, own, mixing)
+    return loss
+
+
+def _penalty(judge: Discriminator, expert: Steps, own: Steps, mixing: torch.Generator) -> Tensor:
+    """The gradient penalty between the expert's and the policy's vectors.
+
+    Observations are mixed, and continuous actions; a discrete action is that of the nearer one.
+    """
+    import torch
+
+    from irlbench.baselines.learners.steps import Steps
+    from irlbench.baselines.objectives.gail import gradient_penalty, interpolate
+
+    count = min(len(expert), len(own))
+    shares = torch.rand(count, generator=mixing).to(expert.weight.device)
+    continuous = expert.actions.is_floating_point()
+
+    def inputs(steps: Steps) -> Tensor:
+        vectors = [steps.observations, steps.next_observations]
+        vectors += [steps.actions] if continuous else []
+        return torch.cat([v[:count].flatten(start_dim=1) for v in vectors], dim=1)
+
+    between = interpolate(inputs(expert), inputs(own), shares)
+    width = expert.observations[0].numel()
+    nearer = torch.where(shares > 0.5, *(steps.terminated[:count] for steps in (expert, own)))
+    if continuous:
+        actions = between[:, 2 * width :]
+    else:
+        actions = torch.where(shares > 0.5, *(steps.actions[:count] for steps in (expert, own)))
+    mixed = Steps(
+        between[:, :width], actions, between[:, width : 2 * width], nearer, own.weight[:count]
+    )
+    nothing = torch.zeros_like(shares, dtype=torch.float64)
+    logits = judge.logits_expert_is_high(mixed, nothing)
+    return gradient_penalty(logits, between, centre=1.0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import option
 from irlbench.baselines.algorithms.adversarial import (
+    ADVERSARIAL_CONTROL,
     AdversarialConfig,
     AdversarialImitation,
     Discriminator,
@@ -16,7 +17,7 @@ from irlbench.baselines.algorithms.adversarial import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.functions import Functions, PairFunction, StateFunction
     from irlbench.baselines.learners.steps import Steps
     from irlbench.reward import RewardFunction
 
@@ -37,20 +38,20 @@ class AIRLDiscriminator(Discriminator):
         discount: gamma.
     """
 
-    def __init__(self, g: StateFunction, h: StateFunction, discount: float) -> None:
+    def __init__(self, g: StateFunction | PairFunction, h: StateFunction, discount: float) -> None:
         self._g, self._h, self._discount = g, h, discount
 
     @property
-    def functions(self) -> Sequence[StateFunction]:
+    def functions(self) -> Sequence[StateFunction | PairFunction]:
         """See `Discriminator.functions`."""
         return (self._g, self._h)
 
-    def _f(self, steps: Steps) -> Tensor:
-        from irlbench.baselines.learners.functions import of_chosen
+    def logit(self, steps: Steps) -> Tensor:
+        """f: the policy is a soft one of temperature 1, which adds its entropy by itself."""
         from irlbench.baselines.objectives.airl import shaped_reward
 
         return shaped_reward(
-            of_chosen(self._g(steps.observations), steps.actions),
+            self._g.of(steps.observations, steps.actions),
             self._h(steps.observations)[:, 0],
             self._h(steps.next_observations)[:, 0],
             steps.terminated,
@@ -61,11 +62,7 @@ class AIRLDiscriminator(Discriminator):
         """See `Discriminator.logits_expert_is_high`."""
         from irlbench.baselines.objectives.airl import airl_logits_expert_is_high
 
-        return airl_logits_expert_is_high(self._f(steps), log_pi)
-
-    def payment(self, steps: Steps) -> Tensor:
-        """f: the policy is a soft one of temperature 1, which adds its entropy by itself."""
-        return self._f(steps)
+        return airl_logits_expert_is_high(self.logit(steps), log_pi)
 
     def recovered(self) -> RewardFunction:
         """f, whose `unshaped` is g."""
@@ -83,7 +80,10 @@ class AIRL(AdversarialImitation):
     summary: ClassVar[str] = "AIRL: adversarial IRL, a reward apart from its shaping"
     paper: ClassVar[str] = "Fu, Luo and Levine (2018)"
     Config: ClassVar[type[Any]] = AIRLConfig
-    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gridworld": {"learning_rate": 0.2}}
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "gridworld": {"learning_rate": 0.2},
+        "control": {**ADVERSARIAL_CONTROL, "state_only": False},
+    }
 
     @property
     def temperature(self) -> float:
@@ -94,11 +94,18 @@ class AIRL(AdversarialImitation):
     def step_size(self) -> None:
         """None: the policy is soft-optimal for f in every round."""
 
+    def actor_critic(self) -> dict[str, Any]:
+        """See `AdversarialImitation.actor_critic`: the temperature stays at 1."""
+        return {"temperature": 1.0, "learn_temperature": False}
+
     def discriminator(
         self, functions: Functions, scale: Tensor | None, discount: float
     ) -> AIRLDiscriminator:
         """See `AdversarialImitation.discriminator`."""
-        outputs = 1 if self.config.state_only else functions.actions
-        return AIRLDiscriminator(
-            functions.make("g", outputs, scale), functions.make("h", 1, scale), discount
-        )
+        hidden = self.config.discriminator_hidden
+        g: StateFunction | PairFunction
+        if self.config.state_only:
+            g = functions.make("g", 1, scale, hidden)
+        else:
+            g = functions.make_of_pairs("g", scale, hidden)
+        return AIRLDiscriminator(g, functions.make("h", 1, scale, hidden), discount)

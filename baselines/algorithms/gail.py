@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import option
 from irlbench.baselines.algorithms.adversarial import (
+    ADVERSARIAL_CONTROL,
     AdversarialConfig,
     AdversarialImitation,
     Discriminator,
 )
+from irlbench.baselines.settings import TemperatureConfig
 from irlbench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.functions import Functions, PairFunction, StateFunction
     from irlbench.baselines.learners.steps import Steps
     from irlbench.reward import RewardFunction
 
@@ -25,7 +27,7 @@ REWARD_FORMS = ("-log(1-D)", "log D", "log D - log(1-D)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GAILConfig(AdversarialConfig):
+class GAILConfig(AdversarialConfig, TemperatureConfig):
     """Hyperparameters of GAIL."""
 
     reward: str = option(
@@ -40,7 +42,8 @@ class GAILConfig(AdversarialConfig):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        AdversarialConfig.__post_init__(self)
+        TemperatureConfig.__post_init__(self)
         if self.reward not in REWARD_FORMS:
             raise ValueError(str(UnknownNameError("reward", self.reward, REWARD_FORMS)))
         for name in ("temperature", "step_size"):
@@ -57,26 +60,27 @@ class GAILDiscriminator(Discriminator):
         discount: gamma.
     """
 
-    def __init__(self, logit: StateFunction, form: str, discount: float) -> None:
+    def __init__(self, logit: StateFunction | PairFunction, form: str, discount: float) -> None:
         self._logit, self._form, self._discount = logit, form, discount
 
     @property
-    def functions(self) -> Sequence[StateFunction]:
+    def functions(self) -> Sequence[StateFunction | PairFunction]:
         """See `Discriminator.functions`."""
         return (self._logit,)
 
     def logits_expert_is_high(self, steps: Steps, log_pi: Tensor) -> Tensor:
         """See `Discriminator.logits_expert_is_high`."""
-        from irlbench.baselines.learners.functions import of_chosen
+        return self.logit(steps)
 
-        return of_chosen(self._logit(steps.observations), steps.actions)
+    def logit(self, steps: Steps) -> Tensor:
+        """See `Discriminator.logit`."""
+        return self._logit.of(steps.observations, steps.actions)
 
-    def payment(self, steps: Steps) -> Tensor:
-        """See `Discriminator.payment`."""
-        from irlbench.baselines.learners.functions import of_chosen
+    def paid_for(self, logit: Tensor) -> Tensor:
+        """See `Discriminator.paid_for`."""
         from irlbench.baselines.objectives.gail import gail_reward
 
-        return gail_reward(of_chosen(self._logit(steps.observations), steps.actions), self._form)
+        return gail_reward(logit, self._form)
 
     def recovered(self) -> RewardFunction:
         """The logit, log D - log(1-D), whatever the policy is paid."""
@@ -91,7 +95,10 @@ class GAIL(AdversarialImitation):
     summary: ClassVar[str] = "GAIL: a policy against a discriminator of states and actions"
     paper: ClassVar[str] = "Ho and Ermon (2016)"
     Config: ClassVar[type[Any]] = GAILConfig
-    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gridworld": {"learning_rate": 0.1}}
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "gridworld": {"learning_rate": 0.1},
+        "control": ADVERSARIAL_CONTROL,
+    }
 
     @property
     def temperature(self) -> float:
@@ -105,10 +112,18 @@ class GAIL(AdversarialImitation):
         step_size: float = self.config.step_size
         return step_size
 
+    def actor_critic(self) -> dict[str, Any]:
+        """See `AdversarialImitation.actor_critic`: as configured."""
+        return {}
+
     def discriminator(
         self, functions: Functions, scale: Tensor | None, discount: float
     ) -> GAILDiscriminator:
         """See `AdversarialImitation.discriminator`."""
-        outputs = functions.actions if self.config.of_actions else 1
-        logit = functions.make("discriminator", outputs, scale)
+        hidden, name = self.config.discriminator_hidden, "discriminator"
+        logit: StateFunction | PairFunction
+        if self.config.of_actions:
+            logit = functions.make_of_pairs(name, scale, hidden)
+        else:
+            logit = functions.make(name, 1, scale, hidden)
         return GAILDiscriminator(logit, self.config.reward, discount)

@@ -199,6 +199,17 @@ class Interaction:
         rows = self._rows(size, None)
         return self._steps(rows), torch.as_tensor(self._paid[rows], device=self._device)
 
+    def ends(self, newest: int) -> float:
+        """The share of the latest transitions that ended an episode.
+
+        Args:
+            newest: How many of the latest.
+        """
+        count = min(newest, self._count)
+        if count == self._capacity:
+            return float(self._terminated.mean())
+        return float(self._terminated[(self._place - 1 - np.arange(count)) % self._capacity].mean())
+
     def _rows(self, size: int, newest: int | None) -> NDArray[np.int64]:
         ages = self._draws.integers(min(newest or self._count, self._count), size=size)
         return np.asarray((self._place - 1 - ages) % self._capacity)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.interaction import Interaction
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
-from irlbench.baselines.learners.soft_q import SoftQLearner
 from irlbench.baselines.learners.steps import Steps
 from irlbench.policies.table import TablePolicy
 from irlbench.policy import Policy
@@ -30,16 +31,25 @@ class Rival(ABC):
         """Transitions of the expert's."""
 
     @abstractmethod
-    def own(self) -> Steps | None:
-        """Lets the policy act: transitions of its own; None where nothing is left to act with."""
+    def act(self) -> bool:
+        """Lets the policy act; False where nothing is left to act with."""
+
+    @abstractmethod
+    def own(self) -> Steps:
+        """Transitions of its own."""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Shares of the expert's and of its own transitions that end an episode."""
+        raise NotImplementedError("rewards of absorbing states are for what is learnt from samples")
 
     @abstractmethod
     def log_prob(self, steps: Steps) -> Tensor:
         """log pi(a|s) of the policy as it is now, `[batch]`, without gradient."""
 
     @abstractmethod
-    def answer(self, reward: RewardOf) -> None:
-        """Improves the policy for a reward of transitions."""
+    def answer(self, reward: RewardOf) -> Mapping[str, float]:
+        """Improves the policy for a reward of transitions; tells what happened, by name."""
 
     @abstractmethod
     def policy(self) -> Policy:
@@ -80,6 +90,10 @@ class ExactRival(Rival):
         """See `Rival.expert`."""
         return self._expert
 
+    def act(self) -> bool:
+        """See `Rival.act`: its occupancy is computed when it is asked for."""
+        return True
+
     def own(self) -> Steps:
         """See `Rival.own`."""
         occupancy = self._known.occupancy(self._policy.probabilities, self._chain)
@@ -90,7 +104,7 @@ class ExactRival(Rival):
         table = torch.from_numpy(self._policy.log_probabilities)
         return table.to(steps.actions.device)[steps.observations, steps.actions]
 
-    def answer(self, reward: RewardOf) -> None:
+    def answer(self, reward: RewardOf) -> Mapping[str, float]:
         """See `Rival.answer`."""
         dynamics, every = self._known.dynamics, self._all
         with torch.no_grad():
@@ -108,6 +122,7 @@ class ExactRival(Rival):
             self._logits = self._policy.log_probabilities + self._step_size * Q
         self._policy = TablePolicy(self._logits)
         self._chain = MarkovChain(dynamics, self._policy.probabilities)
+        return {}
 
     def policy(self) -> TablePolicy:
         """See `Rival.policy`."""
@@ -122,8 +137,24 @@ class ExactRival(Rival):
         """See `Rival.close`."""
 
 
+class PolicyLearner(Protocol):
+    """A policy that acts and learns from rewards: soft Q-learning, or soft actor-critic."""
+
+    def act(self, observations: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """Draws actions `[rows, ...]`."""
+
+    def update(self, steps: Steps, rewards: Tensor) -> Mapping[str, float]:
+        """One update for rewards `[batch]` of transitions; tells what happened, by name."""
+
+    def log_prob(self, steps: Steps) -> Tensor:
+        """log pi(a|s) of the policy as it is now, `[batch]`, without gradient."""
+
+    def policy(self) -> Policy:
+        """The policy as it is now, apart from further updates."""
+
+
 class SampledRival(Rival):
-    """A soft Q-learner in the environments; rewards are computed anew for what is replayed.
+    """A learner in the environments; rewards are computed anew for what is replayed.
 
     Args:
         demonstrated: Transitions of the expert's.
@@ -132,48 +163,62 @@ class SampledRival(Rival):
         batch_size: Transitions per update.
         newest: The discriminator sees the latest so many of its transitions.
         run: Seed.
+        random_steps: Steps with random actions before anything is learnt.
     """
 
     def __init__(
         self,
         demonstrated: Steps,
         interaction: Interaction,
-        learner: SoftQLearner,
+        learner: PolicyLearner,
         batch_size: int,
         newest: int,
         run: Run,
+        random_steps: int = 0,
     ) -> None:
         self._demonstrated, self._interaction, self._learner = demonstrated, interaction, learner
         self._batch_size, self._newest = batch_size, newest
         self._draws = run.generator("minibatches")
-        self._taken = 0
+        self._taken, self._random_steps = 0, random_steps
 
     def expert(self) -> Steps:
         """See `Rival.expert`."""
-        rows = self._draws.integers(len(self._demonstrated), size=self._batch_size)
-        return self._demonstrated[torch.as_tensor(rows, device=self._demonstrated.actions.device)]
+        return self._demonstrated.drawn(self._batch_size, self._draws)
 
-    def own(self) -> Steps | None:
+    def act(self) -> bool:
+        """See `Rival.act`: every environment makes a step."""
+        while not self._interaction.exhausted:
+            at_random = self._taken < self._random_steps
+            share = 1.0 if at_random else 0.0
+            self._taken += self._interaction.step(self._learner.act, random_share=share)
+            if not at_random:
+                return True
+        return False
+
+    def own(self) -> Steps:
         """See `Rival.own`."""
-        if self._interaction.exhausted:
-            return None
-        self._taken += self._interaction.step(self._learner.act)
         return self._interaction.sample(self._batch_size, newest=self._newest)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """See `Rival.ends`."""
+        expert = float(self._demonstrated.terminated.double().mean())
+        return expert, self._interaction.ends(self._newest)
 
     def log_prob(self, steps: Steps) -> Tensor:
         """See `Rival.log_prob`."""
         return self._learner.log_prob(steps)
 
-    def answer(self, reward: RewardOf) -> None:
+    def answer(self, reward: RewardOf) -> Mapping[str, float]:
         """See `Rival.answer`: one update."""
         steps = self._interaction.sample(self._batch_size)
         with torch.no_grad():
             rewards = reward(steps)
-        self._learner.update(steps, rewards)
+        return self._learner.update(steps, rewards)
 
     def policy(self) -> Policy:
         """See `Rival.policy`."""
-        return self._learner.Q.policy(self._learner.temperature)
+        return self._learner.policy()
 
     @property
     def steps_taken(self) -> int:

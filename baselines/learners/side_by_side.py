@@ -207,12 +207,13 @@ class SideBySide(nn.Module):
         """
         arrays: dict[str, NDArray[np.float32]] = {}
         views = [view.detach().cpu().numpy() for view in self.split(self.parameters_flat)]
-        for layer, (weight, bias) in enumerate(zip(views[::2], views[1::2], strict=True)):
+        width = self.widths[1]
+        for layer, (weights, biases) in enumerate(zip(views[::2], views[1::2], strict=True)):
             if layer == 0:
-                columns = slice(network * self.widths[1], (network + 1) * self.widths[1])
-                weight, bias = weight[:, columns], bias[columns]
+                own = slice(network * width, (network + 1) * width)
+                weight, bias = weights[:, own], biases[own]
             else:
-                weight, bias = weight[network], bias[network]
+                weight, bias = weights[network], biases[network]
             last = layer == len(self.widths) - 2
             named = heads if last else {f"hidden.{layer}": slice(None)}
             for name, columns in named.items():

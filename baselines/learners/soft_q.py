@@ -12,6 +12,7 @@ from torch import Tensor
 from irlbench.baselines.learners.functions import Functions
 from irlbench.baselines.learners.interaction import softmax_actor
 from irlbench.baselines.learners.steps import SlowCopy, Steps, soft_values_of
+from irlbench.policy import Policy
 
 
 class SoftQLearner:
@@ -39,7 +40,7 @@ class SoftQLearner:
         self._optimiser = functions.optimiser(self.Q)
         self._device = functions.device
 
-    def update(self, steps: Steps, rewards: Tensor) -> float:
+    def update(self, steps: Steps, rewards: Tensor) -> dict[str, float]:
         """One update.
 
         Args:
@@ -47,7 +48,7 @@ class SoftQLearner:
             rewards: What each is worth, `[batch]`.
 
         Returns:
-            The mean squared soft Bellman residual.
+            The mean squared soft Bellman residual, under `critic_loss`.
         """
         values = soft_values_of(self.Q, steps, self.temperature, self._target.function)
         residual = values.reward(self._discount) - rewards.detach()
@@ -56,7 +57,7 @@ class SoftQLearner:
         loss.backward()
         self._optimiser.step()
         self._target.follow()
-        return float(loss.detach())
+        return {"critic_loss": float(loss.detach())}
 
     def act(self, observations: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
         """Draws actions from softmax(Q / tau); see `Act`."""
@@ -67,3 +68,7 @@ class SoftQLearner:
         with torch.no_grad():
             rows = torch.log_softmax(self.Q(steps.observations) / self.temperature, dim=1)
         return rows.gather(1, steps.actions[:, None])[:, 0]
+
+    def policy(self) -> Policy:
+        """softmax(Q / tau) as a policy, apart from further updates."""
+        return self.Q.policy(self.temperature)

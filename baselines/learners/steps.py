@@ -21,7 +21,7 @@ class Steps:
 
     Attributes:
         observations: s, `[batch, ...]`: int64 indices, or float32 vectors.
-        actions: int64 `[batch]`.
+        actions: int64 `[batch]`, or float32 `[batch, dimensions]` in the environment's units.
         next_observations: s', as `observations`.
         terminated: bool `[batch]`: whether s' ended the episode.
         weight: How much each counts, float64 `[batch]`: 1, or its probability.
@@ -45,6 +45,11 @@ class Steps:
             self.weight[rows],
         )
 
+    def drawn(self, size: int, generator: np.random.Generator) -> Steps:
+        """Transitions drawn with replacement."""
+        rows = generator.integers(len(self), size=size)
+        return self[torch.as_tensor(rows, device=self.weight.device)]
+
     def joined(self, other: Steps) -> Steps:
         """These transitions and others behind them."""
         return Steps(*(torch.cat(pair) for pair in zip(self._all(), other._all(), strict=True)))
@@ -60,7 +65,7 @@ class Steps:
 
 
 def observed(values: NDArray[np.generic], device: str | torch.device) -> Tensor:
-    """Observations as a tensor: int64 where they are integers, else float32."""
+    """Observations or actions as a tensor: int64 where they are integers, else float32."""
     dtype = np.int64 if np.issubdtype(values.dtype, np.integer) else np.float32
     return torch.as_tensor(np.array(values, dtype=dtype), device=device)
 
@@ -69,7 +74,7 @@ def steps_of(transitions: Transitions, device: str | torch.device) -> Steps:
     """Transitions of demonstrations, each of weight 1."""
     return Steps(
         observed(transitions.observations, device),
-        torch.as_tensor(np.array(transitions.actions, dtype=np.int64), device=device),
+        observed(np.asarray(transitions.actions), device),
         observed(transitions.next_observations, device),
         torch.as_tensor(np.array(transitions.terminations), device=device),
         torch.ones(len(transitions), dtype=torch.float64, device=device),
