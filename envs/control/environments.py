@@ -1,4 +1,4 @@
-"""Gymnasium's control environments, one by one and in batches."""
+"""Control environments, Gymnasium's and variants of them, one by one and in batches."""
 
 from __future__ import annotations
 
@@ -68,17 +68,21 @@ def make_batch(environment: str, rows: int) -> VectorEnv[Any, Any, Any]:
     """
     if environment in _BATCHED:
         return _BATCHED[environment](rows)
+    if environment.startswith("irlbench/") and gymnasium.spec(environment).vector_entry_point:
+        mode = gymnasium.VectorizeMode.VECTOR_ENTRY_POINT
+        return gymnasium.make_vec(environment, num_envs=rows, vectorization_mode=mode)
     return SyncVectorEnv([partial(make_one, environment) for _ in range(rows)])
 
 
 def _mute_mujoco(environment: str) -> None:
     entry = str(gymnasium.spec(environment).entry_point)
     if ".mujoco" in entry:
-        _send_warnings_to_log()
+        quiet_mujoco()
 
 
 @cache
-def _send_warnings_to_log() -> None:
+def quiet_mujoco() -> None:
+    """Sends MuJoCo's warnings to the log of this module. To be called before a model is loaded."""
     import mujoco
 
     def tell(text: str) -> None:

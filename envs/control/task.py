@@ -60,20 +60,23 @@ def shipped(name: str) -> dict[str, Any]:
     return read_references(path, "expert")
 
 
-def shortfall(references: Mapping[str, Mapping[str, float]], bar: float) -> str | None:
+def shortfall(
+    references: Mapping[str, Mapping[str, float]], bar: float, where: str = ""
+) -> str | None:
     """A note on an expert whose mean return is below what it should be, or None.
 
     Args:
         references: The frozen scores of the task's references.
         bar: What the mean return should be at least.
+        where: The task that they are of, where it is another than the one that is noted.
     """
     expert = references.get("expert")
     if expert is None or expert["return"] >= bar:
         return None
     return (
         f"its expert falls short: it returns {expert['return']:,.0f} ± "
-        f"{expert['return_error']:,.0f} over {expert['episodes']:.0f} episodes, and {bar:,.0f} "
-        "was wanted"
+        f"{expert['return_error']:,.0f} over {expert['episodes']:.0f} episodes"
+        f"{where and f' of {where}'}, and {bar:,.0f} was wanted"
     )
 
 
@@ -127,16 +130,23 @@ class ControlTask(Task):
             DataError: If it is missing, or another than the references were measured for.
         """
         self._require_expert()
-        policy = load_policy(self._assets, "expert")
-        found = sha256_file(self._assets / "expert.safetensors")
+        folder = self._expert_folder
+        policy = load_policy(folder, "expert")
+        found = sha256_file(folder / "expert.safetensors")
         frozen = self.info.recipe["expert"]["sha256"]
         if found != frozen:
             raise DataError(
                 f"has SHA-256 {found[:12]}, but the references of {self.id} are frozen for "
                 f"{str(frozen)[:12]}: restore the file that ships",
-                file=f"{self._assets.name}/expert.safetensors",
+                file=f"{folder.name}/expert.safetensors",
             )
         return policy
+
+    @property
+    def _expert_folder(self) -> Path:
+        """Where its expert's file is: with another task where it is that one's."""
+        owner = self.info.recipe["expert"].get("policy_of", self.id)
+        return self._assets.with_name(owner.split("/", 1)[1])
 
     def _require_expert(self) -> None:
         if self.info.lacks is not None:
@@ -225,7 +235,7 @@ class ControlTask(Task):
 
     def hidden_files(self, options: TaskOptions, home: Path) -> tuple[Path, ...]:
         """See `Task.hidden_files`."""
-        return (*super().hidden_files(options, home), self._assets)
+        return (*super().hidden_files(options, home), self._assets, self._expert_folder)
 
     def _batch(self, rows: int) -> VectorEnv[Any, Any, Any]:
         from irlbench.envs.control.environments import make_batch

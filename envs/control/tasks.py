@@ -20,6 +20,17 @@ _PRELOAD = (
     "stable_baselines3",
     "irlbench.envs.control.environments",
 )
+#: Mean return that an expert should reach at least; one that does not is noted.
+BARS: Mapping[str, float] = {
+    "control/cartpole-v0": 500.0,
+    "control/acrobot-v0": -80.0,
+    "control/pendulum-v0": -170.0,
+    "control/hopper-v0": 3_200.0,
+    "control/halfcheetah-v0": 6_000.0,
+    "control/walker2d-v0": 4_000.0,
+    "control/ant-v0": 4_000.0,
+    "control/humanoid-v0": 5_000.0,
+}
 _SUPPLIES = frozenset({"demonstrations", "interaction", "expert_policy"})
 
 
@@ -29,7 +40,6 @@ def _task(
     training: Mapping[str, Any],
     recorded: dict[str, Any],
     protocol: dict[str, Any],
-    bar: float,
     note: str | None = None,
     **declared: Any,
 ) -> ControlTask:
@@ -40,7 +50,6 @@ def _task(
         training: How `irlbench experts train` makes an expert.
         recorded: How demonstrations are recorded.
         protocol: Numbers of episodes and the mode of acting.
-        bar: Mean return that its expert should reach at least; one that does not is noted.
         note: What else is to be said of it.
         **declared: The rest of its `TaskInfo`.
     """
@@ -65,12 +74,22 @@ def _task(
                 },
                 "demonstrations": {**recorded, "seed": SEEDS["demonstrations"]},
             },
-            note="; ".join(filter(None, [note, shortfall(frozen["references"], bar)])) or None,
+            note="; ".join(filter(None, [note, _short(id, frozen["expert"].get("recipe", {}))]))
+            or None,
             lacks=None if ready else "its expert is not made yet",
             **declared,
         ),
         training,
     )
+
+
+def _short(id: str, recipe: Mapping[str, Any]) -> str | None:
+    """The note on an expert that falls short of the bar of the task that it was made for."""
+    owner = recipe.get("policy_of", id)
+    if owner not in BARS:
+        return None
+    references = shipped(owner.split("/", 1)[1])["references"]
+    return shortfall(references, BARS[owner], "" if owner == id else owner)
 
 
 _PPO = {
@@ -103,7 +122,7 @@ def _ppo(steps: int, **changes: Any) -> dict[str, Any]:
 
 
 def _classic(id: str, **declared: Any) -> ControlTask:
-    """A task on one of Gymnasium's classic environments."""
+    """A task on a classic environment: small and quick."""
     return _task(
         id,
         discount=0.99,
@@ -139,7 +158,6 @@ CARTPOLE = _classic(
     actions="discrete",
     horizon=500,
     training=_ppo(50_000),
-    bar=500.0,
     demonstrations=1,
     note="behavioural cloning and survival reach the expert here: it tells whether an "
     "implementation works, not which is better",
@@ -152,7 +170,6 @@ ACROBOT = _classic(
     actions="discrete",
     horizon=500,
     training=_ppo(150_000),
-    bar=-80.0,
     demonstrations=1,
 )
 
@@ -163,7 +180,6 @@ PENDULUM = _classic(
     actions="continuous",
     horizon=200,
     training={},
-    bar=-170.0,
     demonstrations=3,
 )
 
@@ -173,7 +189,6 @@ HOPPER = _mujoco(
     environment="Hopper-v5",
     module="hopper_v5",
     training={},
-    bar=3_200.0,
 )
 
 HALFCHEETAH = _mujoco(
@@ -182,7 +197,6 @@ HALFCHEETAH = _mujoco(
     environment="HalfCheetah-v5",
     module="half_cheetah_v5",
     training={},
-    bar=6_000.0,
 )
 
 WALKER2D = _mujoco(
@@ -191,7 +205,6 @@ WALKER2D = _mujoco(
     environment="Walker2d-v5",
     module="walker2d_v5",
     training={},
-    bar=4_000.0,
 )
 
 ANT = _mujoco(
@@ -200,7 +213,7 @@ ANT = _mujoco(
     environment="Ant-v5",
     module="ant_v5",
     training={},
-    bar=4_000.0,
+    transfer="control/ant-transfer-v0",
 )
 
 HUMANOID = _mujoco(
@@ -209,5 +222,81 @@ HUMANOID = _mujoco(
     environment="Humanoid-v5",
     module="humanoid_v5",
     training={},
-    bar=5_000.0,
+)
+
+# --- variants that never end: the length of an episode tells nothing
+
+_FALLS = "; it may fall, and the episode goes on (MuJoCo)"
+
+CARTPOLE_FIXED = _classic(
+    "control/cartpole-fixed-v0",
+    summary="balance a pole on a cart for 500 steps; it may fall, and be caught again",
+    environment="irlbench/CartPoleFixed-v0",
+    actions="discrete",
+    horizon=500,
+    training=_ppo(50_000),
+    demonstrations=1,
+)
+
+HOPPER_FIXED = _mujoco(
+    "control/hopper-fixed-v0",
+    summary=f"make a one-legged robot hop forward{_FALLS}",
+    environment="irlbench/HopperFixed-v0",
+    module="hopper_v5",
+    training={},
+)
+
+WALKER2D_FIXED = _mujoco(
+    "control/walker2d-fixed-v0",
+    summary=f"make a flat two-legged robot walk{_FALLS}",
+    environment="irlbench/Walker2dFixed-v0",
+    module="walker2d_v5",
+    training={},
+)
+
+ANT_FIXED = _mujoco(
+    "control/ant-fixed-v0",
+    summary=f"make a four-legged robot run{_FALLS}",
+    environment="irlbench/AntFixed-v0",
+    module="ant_v5",
+    training={},
+)
+
+HUMANOID_FIXED = _mujoco(
+    "control/humanoid-fixed-v0",
+    summary=f"make a humanoid walk{_FALLS}",
+    environment="irlbench/HumanoidFixed-v0",
+    module="humanoid_v5",
+    training={},
+)
+
+# --- transfer: the same states, actions and reward, and other dynamics
+
+ANT_TRANSFER = _mujoco(
+    "control/ant-transfer-v0",
+    summary="make a four-legged robot run of whose legs two are disabled (MuJoCo)",
+    environment="irlbench/AntTransfer-v0",
+    module="ant_v5",
+    training={},
+)
+
+POINT_MAZE = _classic(
+    "control/point-maze-v0",
+    summary="steer a point around a barrier to a goal; the opening is on the right",
+    environment="irlbench/PointMaze-v0",
+    actions="continuous",
+    horizon=100,
+    training=_ppo(200_000),
+    demonstrations=5,
+    transfer="control/point-maze-transfer-v0",
+)
+
+POINT_MAZE_TRANSFER = _classic(
+    "control/point-maze-transfer-v0",
+    summary="steer a point around a barrier to a goal; the opening is on the left",
+    environment="irlbench/PointMazeTransfer-v0",
+    actions="continuous",
+    horizon=100,
+    training=_ppo(200_000),
+    demonstrations=5,
 )

@@ -20,7 +20,7 @@ _ROWS, _STEPS, _SEED = 5, 300, 7
 def check_environments(task: Task, options: TaskOptions) -> list[Check]:
     """The environment passes what checks environments, and a row of a batch is a single one."""
     name = task.info.environment
-    own = not str(gymnasium.spec(name).entry_point).startswith("gymnasium.")
+    own = _own(name)
     given = {"data": options.data} if options.data is not None else {}
     # Gymnasium's own need packages to draw with, which no trial needs.
     plain = partial(_gymnasium, name, given, draw=own)
@@ -34,6 +34,15 @@ def check_environments(task: Task, options: TaskOptions) -> list[Check]:
         ),
         _rows(name, given, own=own),
     ]
+
+
+def _own(name: str) -> bool:
+    """Whether an environment is neither Gymnasium's nor made of one of Gymnasium's."""
+    creator: Any = gymnasium.spec(name).entry_point
+    if isinstance(creator, str):
+        creator = gymnasium.envs.registration.load_env_creator(creator)
+    bases = getattr(creator, "__mro__", (creator,))
+    return not any(base.__module__.startswith("gymnasium.envs.") for base in bases)
 
 
 def _silent(title: str, check: Callable[[], None], name: str, *, strict: bool) -> Check:

@@ -13,6 +13,7 @@ import typer
 from irlbench.cli import values
 from irlbench.cli.options import Plugins, Quiet, Verbose, complete_tasks
 from irlbench.cli.output import VERBOSITY, hint, say, shown_path, table
+from irlbench.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from irlbench.task import Task
@@ -21,6 +22,8 @@ EXAMPLES = """
 irlbench experts train control/cartpole
 
 irlbench experts evaluate control/cartpole --policy runs/experts/cartpole-v0
+
+irlbench experts evaluate control/point-maze-transfer --policy control/point-maze
 """
 
 _TaskName = Annotated[
@@ -89,11 +92,22 @@ def train(
 def evaluate(
     task: _TaskName,
     policy: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--policy",
+            metavar="DIR|TASK",
+            help="A folder with expert.json or policy.json, or another task's expert; "
+            "else the expert that ships.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
             metavar="DIR",
-            help="A folder with expert.json or policy.json; else the expert that ships.",
+            help="Freeze another task's expert as this task's: write references.json there.",
             show_default=False,
         ),
     ] = None,
@@ -110,9 +124,32 @@ def evaluate(
         registry().load_plugin(path)
     found = registry().task(task)
     cache = home()
-    judged = experts.shipped_expert(found, cache) if policy is None else experts.read_policy(policy)
-    name = "expert" if policy is None else shown_path(policy)
-    _show(found, {f"{name}, now": experts.measure(found, judged, cache)})
+    owner = None if policy is None or Path(policy).is_dir() else _task_named(policy)
+    if out is not None and (owner is None or owner is found):
+        raise UsageError("--out freezes another task's expert: name the task (--policy TASK)")
+    if policy is None or owner is not None:
+        judged = experts.shipped_expert(owner or found, cache)
+    else:
+        judged = experts.read_policy(Path(policy))
+    if out is None or owner is None:
+        name = "expert" if policy is None else owner.id if owner else shown_path(Path(policy))
+        _show(found, {f"{name}, now": experts.measure(found, judged, cache)})
+        return
+    experts.new_folder(out)
+    measured = experts.measure_references(found, judged, cache)
+    digest = owner.info.recipe["expert"]["sha256"]
+    experts.write_references(measured, out, digest, {"policy_of": owner.id})
+    _show(found, measured)
+
+
+def _task_named(name: str) -> Task | None:
+    """The task of that name, or None where it is a path that leads nowhere."""
+    from irlbench.registry import registry
+
+    try:
+        return registry().task(name)
+    except UnknownNameError:
+        return None
 
 
 def _show(task: Task, measured: Mapping[str, Mapping[str, float]]) -> None:

@@ -161,22 +161,50 @@ def write_expert(
     Returns:
         What was measured, for "random" and "expert".
     """
+    references = measure_references(task, policy, home)
+    save_policy(policy, out, NAME)
+    digest = sha256_file(out / f"{NAME}.safetensors")
+    write_references(references, out, digest, task.expert_recipe() if recipe is None else recipe)
+    return references
+
+
+def measure_references(task: Task, policy: Policy, home: Path) -> dict[str, dict[str, float]]:
+    """Measures the random policy and an expert: score names to values, for "random" and "expert".
+
+    Args:
+        task: The task.
+        policy: The expert.
+        home: The cache folder.
+    """
     from irlbench.policies.uniform import UniformPolicy
 
     actions = task.problem(_request(frozenset()), home).action_space
-    references = {
+    return {
         "random": measure(task, UniformPolicy.over(actions), home),
         "expert": measure(task, policy, home),
     }
-    save_policy(policy, out, NAME)
-    recipe = dict(task.expert_recipe() if recipe is None else recipe)
+
+
+def write_references(
+    references: Mapping[str, Mapping[str, float]],
+    out: Path,
+    sha256: str,
+    recipe: Mapping[str, Any],
+) -> None:
+    """Writes `references.json`, which freezes an expert and its scores.
+
+    Args:
+        references: From `measure_references`.
+        out: From `new_folder`.
+        sha256: Of the expert's weights.
+        recipe: How the expert was made, or under "policy_of" which task's it is.
+    """
     described = {
         "references": references,
-        "expert": {"sha256": sha256_file(out / f"{NAME}.safetensors"), "recipe": recipe},
+        "expert": {"sha256": sha256, "recipe": dict(recipe)},
         "measured_with": provenance.versions(),
     }
     write_text_atomic(out / REFERENCES, json.dumps(described, indent=1) + "\n")
-    return references
 
 
 def new_folder(out: Path) -> Path:

@@ -22,6 +22,7 @@ def test_knows_an_installed_task(monkeypatch):
         summary="a task",
         demonstrations=4,
         preferences=30,
+        note="weak",
         budget=Budget(steps=10),
         recipe={"expert": {"sha256": digest, "list": [1, "cd" * 32]}, "seed": 7},
     )
@@ -29,7 +30,7 @@ def test_knows_an_installed_task(monkeypatch):
     facts = installed_facts("control/x-v0")
     assert facts is not None
     assert (facts.hash, facts.summary, facts.demonstrations) == ("h", "a task", 4)
-    assert facts.preferences == 30
+    assert (facts.preferences, facts.note) == (30, "weak")
     assert facts.budget == {"steps": 10, "gradient_steps": None, "seconds": None}
     assert facts.frozen == {digest, "cd" * 32}
 
