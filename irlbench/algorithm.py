@@ -270,6 +270,8 @@ class Algorithm(Configurable, ABC):
         optional: The resources it takes where a task supplies them.
         tracks: The tracks it can be ranked in; the first that a task allows is its default there.
         resumable: Whether it uses `run.checkpoint` and `run.restored`.
+        requires: Modules that it imports beyond what irlbench depends on.
+        installation: How to install those, told where one is missing.
     """
 
     paper: ClassVar[str] = ""
@@ -279,6 +281,8 @@ class Algorithm(Configurable, ABC):
     optional: ClassVar[frozenset[str]] = frozenset()
     tracks: ClassVar[tuple[str, ...]] = ("demonstrations",)
     resumable: ClassVar[bool] = False
+    requires: ClassVar[tuple[str, ...]] = ()
+    installation: ClassVar[str] = ""
 
     @classmethod
     def needs_for(cls, world: str, track: str) -> frozenset[str]:

@@ -192,6 +192,12 @@ def why_not(algorithm: type[Algorithm], task: Task, track: str | None = None) ->
             f"{algorithm.id} handles {', '.join(algorithm.actions)} actions, "
             f"{task.id} has {task.info.actions} ones"
         )
+    absent = [name for name in algorithm.requires if importlib.util.find_spec(name) is None]
+    if absent:
+        return (
+            f"{algorithm.id} imports {', '.join(absent)}, not installed here"
+            f"{algorithm.installation and ': '}{algorithm.installation}"
+        )
     if track is None:
         reasons = [why_not(algorithm, task, each) for each in algorithm.tracks]
         return None if None in reasons else reasons[0]

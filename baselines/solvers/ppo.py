@@ -18,9 +18,11 @@ from irlbench.reward import RewardFunction
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO as SB3PPO
+    from stable_baselines3.common.policies import ActorCriticPolicy
     from stable_baselines3.common.running_mean_std import RunningMeanStd
     from stable_baselines3.common.vec_env import VecEnv
 
+    from irlbench.policies.mlp import CategoricalMLPPolicy, GaussianMLPPolicy
 
 #: How long all rows go between two points at which they begin anew together. Many, so that the
 #: late part of episodes, which the last of them may miss, is not seen much less often.
@@ -255,27 +257,43 @@ def policy_from_sb3(model: SB3PPO) -> Policy:
         model: With tanh layers and vector observations.
     """
     from stable_baselines3.common.vec_env import VecNormalize
+
+    scaling = model.get_vec_normalize_env()
+    if not isinstance(scaling, VecNormalize):
+        return policy_from_actor_critic(model.policy)
+    statistics: Any = scaling.obs_rms
+    return policy_from_actor_critic(
+        model.policy,
+        observation_mean=statistics.mean.astype(np.float32),
+        observation_std=np.sqrt(statistics.var + scaling.epsilon).astype(np.float32),
+    )
+
+
+def policy_from_actor_critic(
+    policy: ActorCriticPolicy, **scaling: NDArray[np.float32]
+) -> CategoricalMLPPolicy | GaussianMLPPolicy:
+    """The actor of Stable-Baselines3's `ActorCriticPolicy` as a policy of ours.
+
+    Args:
+        policy: With tanh layers and vector observations.
+        scaling: `observation_mean` and `observation_std`, where observations are scaled first.
+    """
     from torch import nn
 
     from irlbench.policies.mlp import CategoricalMLPPolicy, GaussianMLPPolicy
 
-    actor: Any = model.policy
+    actor: Any = policy
     layers = [m for m in actor.mlp_extractor.policy_net if isinstance(m, nn.Linear)]
     named = {f"hidden.{i}": layer for i, layer in enumerate(layers)}
-    discrete = hasattr(model.action_space, "n")
+    discrete = hasattr(policy.action_space, "n")
     named["logits" if discrete else "mean"] = actor.action_net
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = dict(scaling)
     for name, layer in named.items():
         arrays[f"{name}.weight"] = layer.weight.detach().cpu().numpy().copy()
         arrays[f"{name}.bias"] = layer.bias.detach().cpu().numpy().copy()
-    scaling = model.get_vec_normalize_env()
-    if isinstance(scaling, VecNormalize):
-        statistics: Any = scaling.obs_rms
-        arrays["observation_mean"] = statistics.mean.astype(np.float32)
-        arrays["observation_std"] = np.sqrt(statistics.var + scaling.epsilon).astype(np.float32)
     if discrete:
         return CategoricalMLPPolicy(arrays, "tanh")
     arrays["log_std"] = actor.log_std.detach().cpu().numpy().copy()
-    bounds: Any = model.action_space
+    bounds: Any = policy.action_space
     arrays["action_low"], arrays["action_high"] = bounds.low, bounds.high
     return GaussianMLPPolicy(arrays, "tanh")

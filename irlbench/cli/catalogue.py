@@ -114,6 +114,7 @@ def _configurable(thing: type[Algorithm] | type[Solver]) -> dict[str, Any]:
         }
         found["optional"] = sorted(thing.optional)
         found["resumable"] = thing.resumable
+        found["requires"] = list(thing.requires)
     else:
         found["needs"] = sorted(thing.needs)
     found["hyperparameters"] = _hyperparameters(thing)

@@ -192,3 +192,7 @@ def _imitation(problems: list[str]) -> Iterator[str]:
             f"{' && '.join(imitation_commands())}"
         )
     yield f"{found}, installed"
+    absent = [name for name in IMITATION_NEEDS if find_spec(_MODULES.get(name, name)) is None]
+    if absent:
+        yield f"without {', '.join(absent)}, which some of its algorithms import; this installs them:"
+        yield f"  {imitation_commands()[0]}"

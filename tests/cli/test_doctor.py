@@ -46,6 +46,18 @@ def test_where_imitation_is_missing_the_commands_are_printed(capsys):
         assert command in lines
 
 
+def test_where_what_it_imports_is_missing_the_command_is_printed(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "_import_error", lambda package: None)
+    monkeypatch.setattr(doctor, "version", lambda name: "9.9")
+    monkeypatch.setattr(
+        doctor, "find_spec", lambda name: None if name in ("sklearn", "tensorboard") else name
+    )
+    main(["doctor"])
+    told = capsys.readouterr().out
+    assert "without scikit-learn, tensorboard, which some of its algorithms import" in told
+    assert doctor.imitation_commands()[0] in told
+
+
 def test_the_commands_for_imitation_agree_with_constraints_and_makefile():
     pinned = {}
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():

@@ -1,0 +1,1 @@
+"""Adapters: other packages' algorithms as rows of the same leaderboard."""
