@@ -71,15 +71,31 @@ class SamplingConfig:
 class ActorCriticConfig:
     """Hyperparameters of soft actor-critic, which learns where actions are continuous."""
 
+    actor_critic_hidden: tuple[int, ...] = option(
+        (256, 256), "Continuous actions: widths of the hidden layers of actor and critics."
+    )
     actor_learning_rate: float = option(3e-4, "Step size of the actor's Adam.")
-    critics: int = option(2, "Q-functions; the least of them counts.")
-    random_steps: int = option(0, "Environment steps with random actions before the first update.")
+    critic_learning_rate: float = option(3e-4, "Step size of the critics' Adam.")
+    critics: int = option(2, "Q-functions beside an actor; the least of them counts.")
+    critic_target_rate: float = option(
+        0.005, "Share of the way that the critics' slow copies go per update."
+    )
     precision: str = option(
         "float32", "Of hidden layers of actor and critics: float32, or bfloat16 where it is faster."
     )
+    random_steps: int = option(0, "Environment steps with random actions before the first update.")
 
     def __post_init__(self) -> None:
-        require_positive(self, "actor_learning_rate", "critics")
+        require_positive(self, "actor_learning_rate", "critic_learning_rate", "critics")
+        if not self.actor_critic_hidden or not all(w > 0 for w in self.actor_critic_hidden):
+            raise ValueError(
+                f"actor and critics have hidden layers of widths from 1 on, got "
+                f"{self.actor_critic_hidden}"
+            )
+        if not 0 < self.critic_target_rate <= 1:
+            raise ValueError(
+                f"critic_target_rate must lie in (0, 1], got {self.critic_target_rate}"
+            )
         if self.random_steps < 0:
             raise ValueError(f"random_steps must not be negative, got {self.random_steps}")
         if self.precision not in PRECISIONS:

@@ -32,16 +32,14 @@ ADVERSARIAL_CONTROL: Mapping[str, Any] = {
     "gradient_steps": 1_000_000,  # the budget of steps ends it
     "num_envs": 1,
     "buffer": 1_000_000,
-    "hidden": (256, 256),
-    "network_learning_rate": 3e-4,
-    "target_rate": 0.005,
     "random_steps": 1000,
     "network_discriminator_learning_rate": 3e-4,
-    "discriminator_hidden": (128, 128),
     "discriminator_every": 2,
     "gradient_penalty": 10.0,
     "absorbing": True,
 }
+#: Share of time in the absorbing state below which no difference is made.
+_LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +172,7 @@ class AdversarialImitation(Algorithm):
         rival, scale = self._rival(problem, functions, run)
         try:
             judge = self.discriminator(functions, scale, problem.discount)
-            rounds = rounds_of(config, problem)
-            play(rival, judge, config, run, rounds=rounds, discount=problem.discount)
+            play(rival, judge, config, run, limit=problem.meter.left, discount=problem.discount)
         finally:
             rival.close()
         return Solution(rival.policy(), judge.recovered())
@@ -226,14 +223,6 @@ class AdversarialImitation(Algorithm):
         return rival, scale
 
 
-def rounds_of(config: AdversarialConfig, problem: Problem) -> int:
-    """How many rounds there are: with interaction no more than the steps granted allow."""
-    left = problem.meter.left
-    if "interaction" not in problem.needs or left is None:
-        return config.gradient_steps
-    return min(config.gradient_steps, max(left - config.random_steps, 0) // config.num_envs)
-
-
 @dataclass(frozen=True)
 class Absorbing:
     """The state that an episode's end leads to, as a discriminator of its own sees it.
@@ -273,7 +262,7 @@ def play(
     config: AdversarialConfig,
     run: Run,
     *,
-    rounds: int,
+    limit: int | None,
     discount: float,
 ) -> None:
     """The rounds of the game.
@@ -283,13 +272,13 @@ def play(
         judge: The discriminator.
         config: Step sizes.
         run: Its budget, and where the curve goes.
-        rounds: How many.
+        limit: Environment steps that are granted, or None.
         discount: gamma.
     """
     import torch
 
-    from irlbench.baselines.learners.divergence import require_finite
     from irlbench.baselines.learners.functions import TableFunction
+    from irlbench.baselines.learners.progress import Points, require_finite, share_done
 
     tables = all(isinstance(function, TableFunction) for function in judge.functions)
     optimiser = torch.optim.Adam(
@@ -300,7 +289,7 @@ def play(
         weight_decay=config.weight_decay,
     )
     mixing = torch.Generator().manual_seed(int(run.generator("mixing").integers(2**62)))
-    points = {round(rounds * i / config.saves) for i in range(1, config.saves + 1)}
+    points = Points(config.saves)
     end: Absorbing | None = None
     told: dict[str, float] = {}
 
@@ -311,7 +300,7 @@ def play(
         for_ever = judge.paid_for(logits.new_tensor(end.logit)) / (1 - discount)
         return judge.paid_for(logits + end.shift) + discount * for_ever * steps.terminated
 
-    for turn in range(1, rounds + 1):
+    for turn in range(1, config.gradient_steps + 1):
         if run.exhausted or not rival.act():
             break
         if (turn - 1) % config.discriminator_every == 0:
@@ -321,13 +310,13 @@ def play(
             optimiser.step()
             told["discriminator_loss"] = loss.item()
             if config.absorbing and rival.steps_taken is not None:
-                end = Absorbing.between(rival.ends, discount, 1 / config.newest)
+                end = Absorbing.between(rival.ends, discount, _LEAST_SHARE)
         run.spend(gradient_steps=1)
         told |= rival.answer(paid)
         if turn % _LOG_EVERY == 0:
             require_finite(told, rival.steps_taken or turn)
             run.log(rival.steps_taken or turn, **told)
-        if turn in points:
+        if points.passed(share_done(turn, config.gradient_steps, rival.steps_taken, limit)):
             run.save(rival.steps_taken or turn, rival.policy())
 
 

@@ -72,7 +72,6 @@ class SideBySide(nn.Module):
             for i, array in enumerate(self.split(self.parameters_flat)):
                 bound = 1 / math.sqrt(self.widths[i // 2])
                 array.uniform_(-bound, bound, generator=generator)
-        self._lowered: tuple[int, list[Tensor]] | None = None
         self._shared: list[NDArray[np.float32]] | None = None
 
     def split(self, flat: Tensor) -> list[Tensor]:
@@ -84,13 +83,14 @@ class SideBySide(nn.Module):
         ]
 
     def lowered(self) -> list[Tensor]:
-        """The parameters in the precision of the hidden layers; kept until they change."""
-        version = self.parameters_flat._version
-        if self._lowered is None or self._lowered[0] != version:
-            flat = self.parameters_flat.detach()
-            low = flat.to(getattr(torch, self.precision))
-            self._lowered = (version, [*self.split(low)[:-2], *self.split(flat)[-2:]])
-        return self._lowered[1]
+        """The parameters in the precision of the hidden layers; the head's in float32.
+
+        Cast anew each time: a fused optimiser does not count up the version of what it changes, so
+        that nothing tells a kept copy that it is old.
+        """
+        flat = self.parameters_flat.detach()
+        low = flat.to(getattr(torch, self.precision))
+        return [*self.split(low)[:-2], *self.split(flat)[-2:]]
 
     def forward(self, inputs: Tensor, *, frozen: bool = False) -> Tensor:
         """Outputs `[networks, batch, outputs]` for inputs `[batch, inputs]`, differentiable.
@@ -188,7 +188,7 @@ class SideBySide(nn.Module):
 
     def slow_copy(self) -> SideBySide:
         """A copy without gradients, to be led on by `follow`."""
-        self._lowered = self._shared = None  # they belong to this one
+        self._shared = None  # views of these parameters
         other = copy.deepcopy(self)
         other.parameters_flat.requires_grad_(False)
         return other

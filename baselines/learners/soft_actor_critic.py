@@ -75,7 +75,8 @@ class SoftActorCriticSettings:
             changed: Takes the place of what it says.
         """
         found = {field.name: getattr(config, field.name, None) for field in fields(cls)}
-        found["critic_learning_rate"] = config.network_learning_rate
+        found["hidden"] = config.actor_critic_hidden
+        found["target_rate"] = config.critic_target_rate
         known = {name: value for name, value in found.items() if value is not None}
         return cls(**{**known, **changed})
 

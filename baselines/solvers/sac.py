@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from irlbench.algorithm import Run, Solver, option
 from irlbench.baselines.settings import (
     ActorCriticConfig,
-    NetworkConfig,
     SamplingConfig,
     TemperatureConfig,
 )
@@ -30,22 +29,18 @@ _LOG_EVERY = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class SACConfig(NetworkConfig, SamplingConfig, ActorCriticConfig, TemperatureConfig):
+class SACConfig(SamplingConfig, ActorCriticConfig, TemperatureConfig):
     """Hyperparameters of SAC: those of the paper where nothing else is said."""
 
     steps: int = option(150_000, "Environment steps, unless the budget grants fewer.")
-    hidden: tuple[int, ...] = option((256, 256), "Widths of the hidden layers of networks.")
-    network_learning_rate: float = option(3e-4, "Step size of the critics' Adam.")
     batch_size: int = option(256, "Transitions per update.")
     num_envs: int = option(1, "Environments that are stepped at once, one step per update.")
     buffer: int = option(1_000_000, "Transitions that are kept.")
     temperature: float = option(1.0, "tau: weight of the entropy, at first where it is learnt.")
-    target_rate: float = option(0.005, "Share of the way that the slow critics go per update.")
     random_steps: int = option(10_000, "Environment steps with random actions before learning.")
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
 
     def __post_init__(self) -> None:
-        NetworkConfig.__post_init__(self)
         SamplingConfig.__post_init__(self)
         ActorCriticConfig.__post_init__(self)
         TemperatureConfig.__post_init__(self)
@@ -54,8 +49,6 @@ class SACConfig(NetworkConfig, SamplingConfig, ActorCriticConfig, TemperatureCon
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
-        if not 0 < self.target_rate <= 1:
-            raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
 
 
 class SAC(Solver):
@@ -80,6 +73,7 @@ class SAC(Solver):
     ) -> Policy:
         """See `Solver.solve`. Ends at the first of its steps and the budget's limits."""
         from irlbench.baselines.learners.interaction import Interaction
+        from irlbench.baselines.learners.progress import require_finite
         from irlbench.baselines.learners.soft_actor_critic import (
             SoftActorCritic,
             SoftActorCriticSettings,
@@ -108,6 +102,7 @@ class SAC(Solver):
                     run.spend(gradient_steps=1)
                     told = learner.update(met, paid if reward is None else rewards_of(reward, met))
                     if before // _LOG_EVERY < taken // _LOG_EVERY:
+                        require_finite(told, taken)
                         run.log(taken, **told)
                 if any(before < point <= taken for point in points):
                     run.save(taken, learner.policy())
