@@ -68,6 +68,21 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImitationConfig(SamplingConfig):
+    """Hyperparameters of learning from demonstrations beside samples."""
+
+    random_steps: int = option(0, "Environment steps with random actions before the first update.")
+    subsample: int = option(1, "Keep every k-th step of each demonstration; not with dynamics.")
+
+    def __post_init__(self) -> None:
+        SamplingConfig.__post_init__(self)
+        if self.subsample < 1:
+            raise ValueError(f"subsample must be at least 1, got {self.subsample}")
+        if self.random_steps < 0:
+            raise ValueError(f"random_steps must not be negative, got {self.random_steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig:
     """Hyperparameters of soft actor-critic, which learns where actions are continuous."""
 
@@ -83,7 +98,6 @@ class ActorCriticConfig:
     precision: str = option(
         "float32", "Of hidden layers of actor and critics: float32, or bfloat16 where it is faster."
     )
-    random_steps: int = option(0, "Environment steps with random actions before the first update.")
 
     def __post_init__(self) -> None:
         require_positive(self, "actor_learning_rate", "critic_learning_rate", "critics")
@@ -96,8 +110,6 @@ class ActorCriticConfig:
             raise ValueError(
                 f"critic_target_rate must lie in (0, 1], got {self.critic_target_rate}"
             )
-        if self.random_steps < 0:
-            raise ValueError(f"random_steps must not be negative, got {self.random_steps}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 

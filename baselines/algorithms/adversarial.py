@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import Algorithm, Run, Solution, option
-from irlbench.baselines.settings import ActorCriticConfig, FunctionConfig, SamplingConfig
+from irlbench.baselines.settings import ActorCriticConfig, FunctionConfig, ImitationConfig
 from irlbench.errors import UsageError
 from irlbench.problem import Budget, Problem
 
@@ -43,7 +43,7 @@ _LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialConfig(FunctionConfig, SamplingConfig, ActorCriticConfig):
+class AdversarialConfig(FunctionConfig, ImitationConfig, ActorCriticConfig):
     """Hyperparameters of adversarial imitation."""
 
     gradient_steps: int = option(
@@ -66,12 +66,11 @@ class AdversarialConfig(FunctionConfig, SamplingConfig, ActorCriticConfig):
     weight_decay: float = option(0.0, "Squared norm of its parameters in its loss, over 2.")
     newest: int = option(10_000, "With interaction it sees the latest so many transitions.")
     target_rate: float = option(0.05, "Share of the way that the policy's target Q goes per round.")
-    subsample: int = option(1, "Of demonstrations every k-th step is read; with interaction.")
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
 
     def __post_init__(self) -> None:
         FunctionConfig.__post_init__(self)
-        SamplingConfig.__post_init__(self)
+        ImitationConfig.__post_init__(self)
         ActorCriticConfig.__post_init__(self)
         if not all(width > 0 for width in self.discriminator_hidden):
             raise ValueError(
@@ -79,7 +78,7 @@ class AdversarialConfig(FunctionConfig, SamplingConfig, ActorCriticConfig):
             )
         if not self.gradient_penalty >= 0:
             raise ValueError(f"gradient_penalty must not be negative, got {self.gradient_penalty}")
-        for name in ("gradient_steps", "discriminator_every", "newest", "subsample", "saves"):
+        for name in ("gradient_steps", "discriminator_every", "newest", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("discriminator_learning_rate", "network_discriminator_learning_rate"):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import option
-from irlbench.baselines.algorithms.soft_q_imitation import SoftQImitation, SoftQImitationConfig
+from irlbench.baselines.algorithms.soft_q_imitation import (
+    SOFT_Q_CONTROL,
+    SoftQImitation,
+    SoftQImitationConfig,
+)
 from irlbench.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from irlbench.baselines.algorithms.soft_q_imitation import SoftQ
     from irlbench.baselines.learners.experience import Experience
-    from irlbench.baselines.learners.functions import StateFunction
 
 VALUE_TERMS = ("value", "v0", "value_expert")
 
@@ -25,6 +30,10 @@ class IQLearnConfig(SoftQImitationConfig):
     alpha: float = option(0.5, "Of the chi2 regulariser: E[r^2] / (4 alpha) is subtracted.")
     value_term: str = option(
         "value", "Where (1 - gamma) E[V(s_0)] is read: value (both batches), v0, value_expert."
+    )
+
+    slow_values: bool = option(
+        False, "V' is read from the slow copy, without gradient, instead of from Q."
     )
 
     def __post_init__(self) -> None:
@@ -49,14 +58,15 @@ class IQLearn(SoftQImitation):
     )
     Config: ClassVar[type[Any]] = IQLearnConfig
 
-    def loss(
-        self, experience: Experience, Q: StateFunction, target: StateFunction, discount: float
-    ) -> Tensor:
-        """See `SoftQImitation.loss`: V' carries gradient, so the target is not used."""
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"control": SOFT_Q_CONTROL}
+
+    def loss(self, experience: Experience, Q: SoftQ, target: SoftQ, discount: float) -> Tensor:
+        """See `SoftQImitation.loss`. V' carries gradient unless it is told to be slow."""
         from irlbench.baselines.objectives.iq_learn import iq_learn_loss
 
         config: IQLearnConfig = self.config
-        expert, policy = experience.soft_values(Q, config.temperature)
+        following = target if config.slow_values else None
+        expert, policy = experience.soft_values(Q, config.temperature, following)
         initial = None
         if config.value_term == "v0":
             initial = experience.initial_value(Q, config.temperature, discount)

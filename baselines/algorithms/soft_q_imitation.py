@@ -2,40 +2,76 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import Algorithm, Run, Solution, option
-from irlbench.baselines.settings import FunctionConfig, SamplingConfig
+from irlbench.baselines.settings import (
+    ActorCriticConfig,
+    FunctionConfig,
+    ImitationConfig,
+    TemperatureConfig,
+)
 from irlbench.problem import Budget, Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from irlbench.baselines.learners.experience import Experience
-    from irlbench.baselines.learners.functions import StateFunction
+    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.steps import ActedQ
+    from irlbench.policy import Policy
+    from irlbench.reward import RewardFunction
+
+    SoftQ = StateFunction | ActedQ
 
 _LOG_EVERY = 50
 
+#: What both take on control unless told otherwise.
+SOFT_Q_CONTROL: Mapping[str, Any] = {
+    "gradient_steps": 1_000_000,  # the budget of steps ends it
+    "offline_gradient_steps": 20_000,
+    "num_envs": 1,
+    "batch_size": 128,
+    "buffer": 1_000_000,
+    "random_steps": 1000,
+    "temperature": 0.01,
+    "critics": 1,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
-class SoftQImitationConfig(FunctionConfig, SamplingConfig):
+class SoftQImitationConfig(FunctionConfig, ImitationConfig, ActorCriticConfig, TemperatureConfig):
     """Hyperparameters of imitation by a soft Q-function."""
 
     gradient_steps: int = option(1000, "Updates, unless a budget grants fewer.")
-    temperature: float = option(0.1, "tau: the policy is softmax(Q / tau).")
-    weight_decay: float = option(0.0, "Squared norm of the parameters in the loss, over 2.")
+    offline_gradient_steps: int = option(1000, "The same where there is no interaction.")
+    temperature: float = option(0.1, "tau: the policy is softmax(Q / tau), or an actor's for Q.")
+    learn_temperature: bool = option(
+        False, "Continuous actions: tau follows the entropy wanted; else it stays as it is."
+    )
+    target_rate: float = option(
+        0.05, "Share of the way that the slow copy of Q goes per update; critics have their own."
+    )
+    weight_decay: float = option(
+        0.0, "Squared norm of a table's or network's Q in the loss, over 2."
+    )
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
 
     def __post_init__(self) -> None:
         FunctionConfig.__post_init__(self)
-        SamplingConfig.__post_init__(self)
-        for name in ("gradient_steps", "saves"):
+        ImitationConfig.__post_init__(self)
+        ActorCriticConfig.__post_init__(self)
+        TemperatureConfig.__post_init__(self)
+        for name in ("gradient_steps", "offline_gradient_steps", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
 
@@ -43,17 +79,16 @@ class SoftQImitationConfig(FunctionConfig, SamplingConfig):
 class SoftQImitation(Algorithm):
     """Learns Q from the expert's transitions and its own; the policy is softmax(Q / tau).
 
-    Nothing is kept for going on after a kill: a fit takes seconds.
+    Where actions are continuous an actor takes the place of the softmax (soft actor-critic), and
+    the critics are Q. Nothing is kept for going on after a kill.
     """
 
-    worlds: ClassVar[tuple[str, ...]] = ("gridworld",)
-    actions: ClassVar[tuple[str, ...]] = ("discrete",)
+    worlds: ClassVar[tuple[str, ...]] = ("gridworld", "control")
+    actions: ClassVar[tuple[str, ...]] = ("discrete", "continuous")
     optional: ClassVar[frozenset[str]] = frozenset({"features"})
 
     @abstractmethod
-    def loss(
-        self, experience: Experience, Q: StateFunction, target: StateFunction, discount: float
-    ) -> Tensor:
+    def loss(self, experience: Experience, Q: SoftQ, target: SoftQ, discount: float) -> Tensor:
         """The loss of one update.
 
         Args:
@@ -67,34 +102,116 @@ class SoftQImitation(Algorithm):
         """See `Algorithm.fit`. Ends at the first of its steps and the budget's limits."""
         from irlbench.baselines.learners.experience import experience_of
         from irlbench.baselines.learners.functions import Functions
-        from irlbench.baselines.learners.steps import SlowCopy
-        from irlbench.rewards.composed import InverseBellmanReward
 
         config: Any = self.config
         functions = Functions(problem, config, run)
         experience, scale = experience_of(problem, functions, config, run)
+        learner: _Learner
+        if functions.discrete:
+            learner = _Discrete(functions, config, problem.discount, scale)
+        else:
+            learner = _Acted(problem, config, run)
         try:
-            Q = functions.make("Q", functions.actions, scale)
-            optimiser = functions.optimiser(Q, weight_decay=config.weight_decay)
-            target = SlowCopy(Q, getattr(config, "target_rate", 1.0))
-            steps = config.gradient_steps
-            points = {round(steps * i / config.saves) for i in range(1, config.saves + 1)}
-            for step in range(1, steps + 1):
-                if run.exhausted or not experience.advance(Q, config.temperature):
-                    break
-                loss = self.loss(experience, Q, target.function, problem.discount)
-                run.spend(gradient_steps=1)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                target.follow()
-                if step % _LOG_EVERY == 0:
-                    run.log(experience.steps_taken or step, loss=float(loss.detach()))
-                if step in points:
-                    run.save(experience.steps_taken or step, Q.policy(config.temperature))
+            self._learn(learner, experience, problem, run)
         finally:
             experience.close()
-        implied = InverseBellmanReward(
-            Q.reward(problem.discount), problem.discount, config.temperature
+        return Solution(learner.policy(), learner.reward())
+
+    def _learn(self, learner: _Learner, experience: Experience, problem: Problem, run: Run) -> None:
+        from irlbench.baselines.learners.progress import Points, require_finite, share_done
+
+        config: Any = self.config
+        updates, limit = config.gradient_steps, problem.meter.left
+        if "interaction" not in problem.needs and "dynamics" not in problem.needs:
+            updates = config.offline_gradient_steps
+        points = Points(config.saves)
+        for step in range(1, updates + 1):
+            if run.exhausted or not experience.advance(learner.Q, config.temperature):
+                break
+            loss = self.loss(experience, learner.Q, learner.target, problem.discount)
+            run.spend(gradient_steps=1)
+            told = learner.update(loss)
+            taken = experience.steps_taken
+            if step % _LOG_EVERY == 0:
+                told = {"loss": loss.item(), **told}
+                require_finite(told, taken or step)
+                run.log(taken or step, **told)
+            if points.passed(share_done(step, updates, taken, limit)):
+                run.save(taken or step, learner.policy())
+
+
+class _Learner(ABC):
+    """Q, a copy that follows it slowly, and what goes with an update."""
+
+    Q: SoftQ
+    target: SoftQ
+
+    @abstractmethod
+    def update(self, loss: Tensor) -> dict[str, float]:
+        """One update on a loss; tells what happened, by name."""
+
+    @abstractmethod
+    def policy(self) -> Policy:
+        """The policy as it is now."""
+
+    @abstractmethod
+    def reward(self) -> RewardFunction:
+        """The reward under which Q is soft-optimal."""
+
+
+class _Discrete(_Learner):
+    """One output per action: table or network."""
+
+    def __init__(
+        self, functions: Functions, config: Any, discount: float, scale: Tensor | None
+    ) -> None:
+        from irlbench.baselines.learners.steps import SlowCopy
+
+        self._config, self._discount = config, discount
+        self._function = self.Q = functions.make("Q", functions.actions, scale)
+        self._optimiser = functions.optimiser(self._function, weight_decay=config.weight_decay)
+        self._slow = SlowCopy(self._function, config.target_rate)
+        self.target = self._slow.function
+
+    def update(self, loss: Tensor) -> dict[str, float]:
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        self._slow.follow()
+        return {}
+
+    def policy(self) -> Policy:
+        return self._function.policy(self._config.temperature)
+
+    def reward(self) -> RewardFunction:
+        from irlbench.rewards.composed import InverseBellmanReward
+
+        values = self._function.reward(self._discount)
+        return InverseBellmanReward(values, self._discount, self._config.temperature)
+
+
+class _Acted(_Learner):
+    """Critics with an actor."""
+
+    def __init__(self, problem: Problem, config: Any, run: Run) -> None:
+        from irlbench.baselines.learners.soft_actor_critic import (
+            SoftActorCritic,
+            SoftActorCriticSettings,
         )
-        return Solution(Q.policy(config.temperature), implied)
+
+        settings = SoftActorCriticSettings.of(config)
+        self._learner = SoftActorCritic(problem, settings, run)
+        self.Q = self.target = self._learner
+
+    def update(self, loss: Tensor) -> dict[str, float]:
+        optimiser = self._learner.critic_optimiser
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return self._learner.follow()
+
+    def policy(self) -> Policy:
+        return self._learner.policy()
+
+    def reward(self) -> RewardFunction:
+        return self._learner.implied_reward()

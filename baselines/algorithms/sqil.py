@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import option
-from irlbench.baselines.algorithms.soft_q_imitation import SoftQImitation, SoftQImitationConfig
+from irlbench.baselines.algorithms.soft_q_imitation import (
+    SOFT_Q_CONTROL,
+    SoftQImitation,
+    SoftQImitationConfig,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from irlbench.baselines.algorithms.soft_q_imitation import SoftQ
     from irlbench.baselines.learners.experience import Experience
-    from irlbench.baselines.learners.functions import StateFunction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +25,11 @@ class SQILConfig(SoftQImitationConfig):
     """Hyperparameters of SQIL."""
 
     policy_weight: float = option(1.0, "lambda_samp: weight of the policy's own transitions.")
-    target_rate: float = option(0.05, "Share of the way that the target Q goes per update.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.policy_weight >= 0:
             raise ValueError(f"policy_weight must not be negative, got {self.policy_weight}")
-        if not 0 < self.target_rate <= 1:
-            raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
 
 
 class SQIL(SoftQImitation):
@@ -40,11 +41,12 @@ class SQIL(SoftQImitation):
     paper: ClassVar[str] = "Reddy, Dragan and Levine (2020)"
     tracks: ClassVar[tuple[str, ...]] = ("demonstrations+interaction", "demonstrations+dynamics")
     Config: ClassVar[type[Any]] = SQILConfig
-    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gridworld": {"learning_rate": 0.1}}
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "gridworld": {"learning_rate": 0.1},
+        "control": {**SOFT_Q_CONTROL, "critics": 2},
+    }
 
-    def loss(
-        self, experience: Experience, Q: StateFunction, target: StateFunction, discount: float
-    ) -> Tensor:
+    def loss(self, experience: Experience, Q: SoftQ, target: SoftQ, discount: float) -> Tensor:
         """See `SoftQImitation.loss`: V' is the target's."""
         from irlbench.baselines.objectives.sqil import sqil_loss
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,10 +17,17 @@ from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import Functions, StateFunction, indexed
 from irlbench.baselines.learners.interaction import Interaction, softmax_actor
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
-from irlbench.baselines.learners.steps import Steps, soft_values_of, steps_of
+from irlbench.baselines.learners.steps import (
+    ActedQ,
+    Steps,
+    observed,
+    soft_values_of,
+    steps_of,
+    value_of,
+)
 from irlbench.baselines.objectives.iq_learn import discounted_initial_value
 from irlbench.baselines.objectives.soft_values import SoftValues, soft_value
-from irlbench.baselines.settings import SamplingConfig
+from irlbench.baselines.settings import ImitationConfig
 from irlbench.problem import Problem
 from irlbench.tabular.demonstrations import demonstrated_occupancy
 
@@ -28,12 +36,15 @@ class Experience(ABC):
     """What an imitation objective on Q is computed from."""
 
     @abstractmethod
-    def advance(self, Q: StateFunction, temperature: float) -> bool:
+    def advance(self, Q: StateFunction | ActedQ, temperature: float) -> bool:
         """Lets softmax(Q / temperature) act; False where nothing is left to act with."""
 
     @abstractmethod
     def soft_values(
-        self, Q: StateFunction, temperature: float, target: StateFunction | None = None
+        self,
+        Q: StateFunction | ActedQ,
+        temperature: float,
+        target: StateFunction | ActedQ | None = None,
     ) -> tuple[SoftValues, SoftValues | None]:
         """What Q says of the expert's transitions, and of the policy's where there are any.
 
@@ -44,7 +55,9 @@ class Experience(ABC):
         """
 
     @abstractmethod
-    def initial_value(self, Q: StateFunction, temperature: float, discount: float) -> Tensor:
+    def initial_value(
+        self, Q: StateFunction | ActedQ, temperature: float, discount: float
+    ) -> Tensor:
         """IQ-Learn's value term read where the expert begins, on the scale of the means of steps.
 
         Args:
@@ -77,7 +90,7 @@ class KnownExperience(Experience):
         self._known = known
         self._policy: Tensor | None = None
 
-    def advance(self, Q: StateFunction, temperature: float) -> bool:
+    def advance(self, Q: StateFunction | ActedQ, temperature: float) -> bool:
         """See `Experience.advance`: the policy's occupancy is computed."""
         with torch.no_grad():
             policy = torch.softmax(indexed(Q).table() / temperature, dim=1)
@@ -86,7 +99,10 @@ class KnownExperience(Experience):
         return True
 
     def soft_values(
-        self, Q: StateFunction, temperature: float, target: StateFunction | None = None
+        self,
+        Q: StateFunction | ActedQ,
+        temperature: float,
+        target: StateFunction | ActedQ | None = None,
     ) -> tuple[SoftValues, SoftValues | None]:
         """See `Experience.soft_values`."""
         known, following = self._known, None if target is None else indexed(target)
@@ -95,7 +111,9 @@ class KnownExperience(Experience):
             return expert, None
         return expert, known.soft_values(indexed(Q), self._policy, temperature, following)
 
-    def initial_value(self, Q: StateFunction, temperature: float, discount: float) -> Tensor:
+    def initial_value(
+        self, Q: StateFunction | ActedQ, temperature: float, discount: float
+    ) -> Tensor:
         """See `Experience.initial_value`; the occupancy's total is below 1 where episodes end."""
         known = self._known
         return known.source @ soft_value(indexed(Q).table(), temperature) / known.expert.sum()
@@ -124,32 +142,42 @@ class SampledExperience(Experience):
         self,
         expert: Steps,
         initial: Tensor,
-        config: SamplingConfig,
+        config: ImitationConfig,
         run: Run,
         interaction: Interaction | None,
     ) -> None:
         self._expert, self._initial, self._size = expert, initial, config.batch_size
         self._draws, self._interaction = run.generator("minibatches"), interaction
         self._device = run.device
-        self._taken = 0
+        self._taken, self._random_steps = 0, config.random_steps
 
-    def advance(self, Q: StateFunction, temperature: float) -> bool:
+    def advance(self, Q: StateFunction | ActedQ, temperature: float) -> bool:
         """See `Experience.advance`: every environment makes a step."""
         if self._interaction is None:
             return True
-        if self._interaction.exhausted:
-            return False
-        self._taken += self._interaction.step(softmax_actor(Q, temperature, self._device))
-        return True
+        act = Q.act if isinstance(Q, ActedQ) else softmax_actor(Q, temperature, self._device)
+        while not self._interaction.exhausted:
+            at_random = self._taken < self._random_steps
+            self._taken += self._interaction.step(act, random_share=1.0 if at_random else 0.0)
+            if not at_random:
+                return True
+        return False
 
     def soft_values(
-        self, Q: StateFunction, temperature: float, target: StateFunction | None = None
+        self,
+        Q: StateFunction | ActedQ,
+        temperature: float,
+        target: StateFunction | ActedQ | None = None,
     ) -> tuple[SoftValues, SoftValues | None]:
         """See `Experience.soft_values`."""
-        expert = soft_values_of(Q, self._drawn(), temperature, target)
+        shown = self._drawn()
         if self._interaction is None:
-            return expert, None
+            return soft_values_of(Q, shown, temperature, target), None
         met = self._interaction.sample(self._size)
+        if isinstance(Q, ActedQ):  # one evaluation of larger matrices
+            both = soft_values_of(Q, shown.joined(met), temperature, target)
+            return both[: len(shown)], both[len(shown) :]
+        expert = soft_values_of(Q, shown, temperature, target)
         return expert, soft_values_of(Q, met, temperature, target)
 
     def _drawn(self) -> Steps:
@@ -158,9 +186,11 @@ class SampledExperience(Experience):
         rows = self._draws.integers(len(self._expert), size=self._size)
         return self._expert[torch.as_tensor(rows, device=self._expert.actions.device)]
 
-    def initial_value(self, Q: StateFunction, temperature: float, discount: float) -> Tensor:
+    def initial_value(
+        self, Q: StateFunction | ActedQ, temperature: float, discount: float
+    ) -> Tensor:
         """See `Experience.initial_value`."""
-        V = soft_value(Q(self._initial), temperature)
+        V = value_of(Q, self._initial, temperature)
         return discounted_initial_value(V, discount, ended=self._expert.terminated.double().mean())
 
     @property
@@ -175,7 +205,7 @@ class SampledExperience(Experience):
 
 
 def experience_of(
-    problem: Problem, functions: Functions, config: SamplingConfig, run: Run
+    problem: Problem, functions: Functions, config: ImitationConfig, run: Run
 ) -> tuple[Experience, Tensor | None]:
     """What a problem's track gives to learn from.
 
@@ -197,16 +227,11 @@ def experience_of(
         expert, _ = demonstrated_occupancy(dynamics, problem.demonstrations, finite_horizon=False)
         return KnownExperience(KnownDynamics(dynamics, expert, run.device)), None
     demonstrations = problem.demonstrations
-    steps = steps_of(demonstrations.transitions(), run.device)
-    first = [int(n) for n in _first_rows([len(episode) for episode in demonstrations])]
-    initial = steps.observations[torch.as_tensor(first, device=steps.actions.device)]
+    steps = steps_of(demonstrations.transitions(config.subsample), run.device)
+    begun = [episode.observations[0] for episode in demonstrations if len(episode)]
+    initial = observed(np.stack(begun), run.device)
     interaction = None
     if "interaction" in problem.needs:
         interaction = Interaction(problem, config.num_envs, config.buffer, run)
     experience = SampledExperience(steps, initial, config, run, interaction)
     return experience, steps.observations
-
-
-def _first_rows(lengths: list[int]) -> list[int]:
-    """Where each episode begins among the steps of all."""
-    return [sum(lengths[:i]) for i, length in enumerate(lengths) if length]

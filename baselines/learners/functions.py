@@ -302,7 +302,7 @@ class Functions:
         return torch.optim.Adam(parameters, lr=self.learning_rate, weight_decay=weight_decay)
 
 
-def indexed(function: StateFunction) -> IndexedFunction:
+def indexed(function: Any) -> IndexedFunction:
     """The same function, where known dynamics ask it about all states at once.
 
     Raises:

@@ -29,9 +29,11 @@ from irlbench.baselines.learners.state import (
     to_array,
     under,
 )
-from irlbench.baselines.learners.steps import Steps
+from irlbench.baselines.learners.steps import ActedQ, Steps
+from irlbench.baselines.objectives.soft_values import SoftValues
 from irlbench.policies.mlp import LOG_STD_BOUNDS, SquashedGaussianMLPPolicy
 from irlbench.problem import Problem
+from irlbench.rewards.continuous import ActorCriticReward, StateActionMLPReward
 
 _LOG_2PI, _LOG_2 = math.log(2 * math.pi), math.log(2)
 # Demonstrated actions at a bound have no finite density: they are moved so far inside.
@@ -120,7 +122,7 @@ class Sample:
         return torch.cat([before, log_std], dim=-1)
 
 
-class SoftActorCritic:
+class SoftActorCritic(ActedQ):
     """An actor, its critics and their slow copies, and a temperature that may follow the entropy.
 
     Args:
@@ -158,6 +160,7 @@ class SoftActorCritic:
         start = math.log(settings.temperature)
         self._log_temperature = torch.full((1,), start, device=self._device, requires_grad=True)
         wanted = settings.entropy_per_action * self.actions
+        self._seen: list[Tensor] = []
         self._entropy_wanted = wanted + self._log_scale
         self.actor_optimiser = _adam(self.actor, settings.actor_learning_rate)
         self.critic_optimiser = _adam(self.critics, settings.critic_learning_rate)
@@ -208,6 +211,50 @@ class SoftActorCritic:
         noise = generator.standard_normal(mean.shape, dtype=np.float32)
         squashed = np.tanh(mean + np.exp(np.clip(log_std, *LOG_STD_BOUNDS)) * noise)
         return np.asarray(self._low + (squashed + 1) * 0.5 * (self._high - self._low))
+
+    def value(self, observations: Tensor) -> Tensor:
+        """See `ActedQ.value`: one action is drawn for each."""
+        drawn, _ = self.sample(observations)
+        return self._least(observations, drawn.squashed) - self._bonus(drawn)
+
+    def soft_values(self, steps: Steps, *, slow: bool) -> SoftValues:
+        """See `ActedQ.soft_values`: one action is drawn for each state."""
+        with torch.no_grad():
+            drawn, _ = self.sample(steps.observations)
+        rows = [steps.observations, steps.observations]
+        actions = [self.scaled(steps.actions), drawn.squashed]
+        bonuses = [self._bonus(drawn)]
+        if not slow:
+            after, _ = self.sample(steps.next_observations)
+            rows.append(steps.next_observations)
+            actions.append(after.squashed)
+            bonuses.append(self._bonus(after))
+        values = self._least(torch.cat(rows), torch.cat(actions)).chunk(len(rows))
+        V = values[1] - bonuses[0]
+        following = self.next_values(steps).double() if slow else values[2] - bonuses[1]
+        self._seen.append(steps.observations)
+        return SoftValues(values[0], V, following, steps.terminated, steps.weight)
+
+    def _least(self, observations: Tensor, squashed: Tensor) -> Tensor:
+        """The least of the critics, float64 `[batch]`, with gradient."""
+        values = self.critics(torch.cat([observations, squashed], dim=1))[..., 0]
+        return values.amin(dim=0).double()
+
+    def _bonus(self, drawn: Sample) -> Tensor:
+        return (self.temperature * drawn.log_prob).double()
+
+    def follow(self) -> dict[str, float]:
+        """What comes after an update of the critics by a loss on `soft_values`.
+
+        The actor learns on the observations that were asked about since, and the slow copies follow.
+
+        Returns:
+            What happened, by name.
+        """
+        entropy = self.update_actor(torch.cat(self._seen))
+        self._seen.clear()
+        self.targets.follow(self.critics, self._rate)
+        return {"entropy": entropy, "temperature": self.temperature}
 
     def update(self, steps: Steps, rewards: Tensor) -> dict[str, float]:
         """One update of critics, actor, temperature and slow copies.
@@ -289,6 +336,27 @@ class SoftActorCritic:
         heads = {"mean": slice(0, self.actions), "log_std": slice(self.actions, None)}
         bounds = {"action_low": self._low, "action_high": self._high}
         return SquashedGaussianMLPPolicy({**self.actor.arrays(0, heads), **bounds}, "relu")
+
+    def implied_reward(self) -> ActorCriticReward:
+        """r = Q - gamma V', with V by the actor: the reward under which Q is soft-optimal."""
+        # What the networks read of an action is scaled to [-1, 1]; a reward reads it as it is.
+        mean = np.zeros(self._inputs + self.actions, dtype=np.float32)
+        std = np.ones_like(mean)
+        mean[self._inputs :] = (self._high + self._low) / 2
+        std[self._inputs :] = (self._high - self._low) / 2
+        critics = [
+            StateActionMLPReward(
+                {
+                    **self.critics.arrays(i, {"reward": slice(None)}),
+                    "observation_mean": mean,
+                    "observation_std": std,
+                },
+                "relu",
+                self._discount,
+            )
+            for i in range(self.critics.networks)
+        ]
+        return ActorCriticReward(critics, self.policy(), self._discount, self.temperature)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What further updates depend on: for a checkpoint."""

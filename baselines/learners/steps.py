@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,17 +83,45 @@ def steps_of(transitions: Transitions, device: str | torch.device) -> Steps:
     )
 
 
+class ActedQ(ABC):
+    """A soft Q-function with an actor beside it, for actions that cannot be enumerated."""
+
+    @abstractmethod
+    def act(self, observations: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """Draws actions `[rows, ...]` for observations `[rows, ...]`."""
+
+    @abstractmethod
+    def soft_values(self, steps: Steps, *, slow: bool) -> SoftValues:
+        """What Q says of transitions, V by actions that the actor draws.
+
+        Args:
+            steps: The transitions.
+            slow: Whether V' is taken from the slow copies, without gradient.
+        """
+
+    @abstractmethod
+    def value(self, observations: Tensor) -> Tensor:
+        """V of observations, float64 `[batch]`, with gradient."""
+
+
 def soft_values_of(
-    Q: StateFunction, steps: Steps, temperature: float, target: StateFunction | None = None
+    Q: StateFunction | ActedQ,
+    steps: Steps,
+    temperature: float,
+    target: StateFunction | ActedQ | None = None,
 ) -> SoftValues:
     """What Q says of transitions.
 
     Args:
-        Q: One output per action.
+        Q: One output per action, or with an actor.
         steps: The transitions.
-        temperature: tau.
-        target: What V' is taken from, without gradient; None: from Q, with gradient.
+        temperature: tau; one with an actor has its own.
+        target: What V' is taken from, without gradient; None: from Q, with gradient. Of one with an
+            actor the slow copies are taken.
     """
+    if isinstance(Q, ActedQ):
+        return Q.soft_values(steps, slow=target is not None)
+    assert not isinstance(target, ActedQ)
     values = Q(steps.observations)
     if target is None:
         following = soft_value(Q(steps.next_observations), temperature)
@@ -105,6 +135,19 @@ def soft_values_of(
         terminated=steps.terminated,
         mask=steps.weight,
     )
+
+
+def value_of(Q: StateFunction | ActedQ, observations: Tensor, temperature: float) -> Tensor:
+    """V of observations, `[batch]`, with gradient.
+
+    Args:
+        Q: One output per action, or with an actor.
+        observations: `[batch, ...]`.
+        temperature: tau; one with an actor has its own.
+    """
+    if isinstance(Q, ActedQ):
+        return Q.value(observations)
+    return soft_value(Q(observations), temperature)
 
 
 class SlowCopy:

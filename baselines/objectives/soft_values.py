@@ -45,6 +45,15 @@ class SoftValues:
             mask=self.mask,
         )
 
+    def __getitem__(self, rows: slice) -> SoftValues:
+        return SoftValues(
+            self.Q[rows],
+            self.V[rows],
+            self.V_next[rows],
+            self.terminated[rows],
+            self.mask[rows],
+        )
+
     def discounted_next(self, discount: float) -> Tensor:
         """gamma V(s'), zero where terminated.
 

@@ -44,6 +44,8 @@ class SACConfig(SamplingConfig, ActorCriticConfig, TemperatureConfig):
         SamplingConfig.__post_init__(self)
         ActorCriticConfig.__post_init__(self)
         TemperatureConfig.__post_init__(self)
+        if self.random_steps < 0:
+            raise ValueError(f"random_steps must not be negative, got {self.random_steps}")
         for name in ("steps", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
