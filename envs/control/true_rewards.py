@@ -4,7 +4,8 @@ A distance such as EPIC asks what transitions pay that never happened. No simula
 that, and Gymnasium's robots are paid for the way that they make, whose beginning and end are not
 observed. Their velocity is: the way of a step is its mean velocity times the time that it takes.
 Between two observations the velocity is taken to change evenly; what is paid for health, actions
-and contacts follows from the observations exactly. The pendulum's reward is exact.
+and contacts follows from the observations exactly. The rewards of the pendulum, the point-maze and
+the cart that never ends are exact.
 
 How far this is from what the environments paid is measured, in docs/metrics.md and by a test.
 """
@@ -92,6 +93,44 @@ class PendulumReward(RewardFunction):
         return -(np.arctan2(sine, cosine) ** 2 + 0.1 * velocity**2 + 0.001 * torque**2)
 
 
+class PointMazeReward(RewardFunction):
+    """Minus the distance from the goal, of the state after the step."""
+
+    kind = "transition"
+
+    def __call__(
+        self,
+        observation: Any,
+        action: NDArray[Any],
+        next_observation: Any,
+        terminated: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """See `RewardFunction.__call__`."""
+        from irlbench.envs.control.point_maze import GOAL
+
+        places = np.asarray(next_observation, dtype=np.float64)[:, :2]
+        return -np.sqrt(((places - GOAL) ** 2).sum(axis=1))
+
+
+class StandingReward(RewardFunction):
+    """1 while a cart that goes on in any case is on its track with the pole up, after the step."""
+
+    kind = "transition"
+
+    def __call__(
+        self,
+        observation: Any,
+        action: NDArray[Any],
+        next_observation: Any,
+        terminated: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """See `RewardFunction.__call__`."""
+        from irlbench.envs.control.cartpole_fixed import FARTHEST, STEEPEST
+
+        position, _, angle, _ = np.abs(np.asarray(next_observation, dtype=np.float64)).T
+        return ((position <= FARTHEST) & (angle <= STEEPEST)).astype(np.float64)
+
+
 def _at(place: int) -> Callable[[Observed], Observed]:
     """The velocity that is observed at a place."""
     return lambda observed: observed[:, place]
@@ -116,6 +155,12 @@ def _ant_contacts(observed: Observed) -> Observed:
     return 5e-4 * np.asarray((observed[:, 27:] ** 2).sum(axis=1))
 
 
+def _ant() -> RewardFunction:
+    return RunningReward(
+        _at(13), control=0.5, healthy=1.0, bounds={0: (0.2, 1.0)}, contacts=_ant_contacts
+    )
+
+
 def _humanoid_contacts(observed: Observed) -> Observed:
     return np.minimum(5e-7 * (observed[:, 270:] ** 2).sum(axis=1), 10)
 
@@ -124,6 +169,8 @@ _EVERYTHING = dict.fromkeys(range(1, 11), (-100.0, 100.0))
 #: By the name of an environment's class: variants that end otherwise pay alike.
 _KNOWN: Mapping[str, Callable[[], RewardFunction]] = {
     "PendulumEnv": PendulumReward,
+    "PointMazeEnv": PointMazeReward,
+    "CartPoleFixedEnv": StandingReward,
     "HopperEnv": lambda: RunningReward(
         _at(5),
         control=1e-3,
@@ -134,9 +181,8 @@ _KNOWN: Mapping[str, Callable[[], RewardFunction]] = {
     "Walker2dEnv": lambda: RunningReward(
         _at(8), control=1e-3, healthy=1.0, bounds={0: (0.8, 2.0), 1: (-1.0, 1.0)}
     ),
-    "AntEnv": lambda: RunningReward(
-        _at(13), control=0.5, healthy=1.0, bounds={0: (0.2, 1.0)}, contacts=_ant_contacts
-    ),
+    "AntEnv": _ant,
+    "AntTransferEnv": _ant,
     "HumanoidEnv": lambda: RunningReward(
         _mass_velocity,
         forward=1.25,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 _ROUNDING = 1e-10
 
 
-def pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+def pearson(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float | None:
     """Pearson's correlation, -1 to 1; None where one of the two does not vary.
 
     Args:
@@ -22,7 +24,7 @@ def pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | 
     return float(np.clip(one @ other, -1, 1))
 
 
-def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+def spearman(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float | None:
     """Spearman's correlation, that of the ranks, ties sharing theirs; None as by `pearson`.
 
     Args:
@@ -67,7 +69,7 @@ def _centred(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return off / size
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """From 0 on, the mean of their places for those that are equal."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count + 1) / 2)[place]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from irlbench.errors import UsageError
-from irlbench.metrics.sampled_epic import ActionsAndStates, Transitions
-from irlbench.metrics.sampled_starc import SampledDistance, sampled_starc_distance
+from irlbench.metrics.sampled_epic import ActionsAndStates, SampledDistance, Transitions
+from irlbench.metrics.sampled_starc import sampled_starc_distance
 from irlbench.reward import RewardFunction
 from irlbench.rewards.linear import LinearReward
 

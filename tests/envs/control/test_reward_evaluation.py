@@ -10,12 +10,14 @@ from irlbench.envs.control.reward_evaluation import HeldOut, RewardJudge
 from irlbench.envs.control.tasks import CARTPOLE, HOPPER
 from irlbench.envs.control.true_rewards import observed_reward
 from irlbench.errors import DataError, UsageError
-from irlbench.reward import RewardFunction
+from irlbench.policies.mlp import SquashedGaussianMLPPolicy
+from irlbench.reward import RewardFunction, save_reward
 from irlbench.rewards.composed import ShapedReward
-from irlbench.rewards.continuous import StateActionMLPReward
+from irlbench.rewards.continuous import ActorCriticReward, StateActionMLPReward
 from irlbench.rewards.linear import LinearReward
 from irlbench.rewards.mlp import MLPReward
 from irlbench.rewards.table import TableReward
+from irlbench.running.child import reward_metrics
 from irlbench.task import TaskOptions
 
 ALL = {score.name for score in HOPPER.info.reward_scores}
@@ -25,10 +27,8 @@ OBSERVED, ACTING = 11, 3
 class Of(RewardFunction):
     """Another reward, changed."""
 
-    kind = "transition"
-
-    def __init__(self, function):
-        self.function = function
+    def __init__(self, function, kind="transition"):
+        self.function, self.kind = function, kind
 
     def __call__(self, observation, action, next_observation, terminated):
         return self.function(observation, action, next_observation, terminated)
@@ -154,9 +154,7 @@ def test_a_reward_that_is_not_finite_is_refused(judge):
 
 
 def test_one_of_whole_trajectories_has_no_scores(judge, true):
-    whole = Of(true)
-    whole.kind = "trajectory"
-    assert judge.scores(whole) == {}
+    assert judge.scores(Of(true, "trajectory")) == {}
 
 
 def test_cartpole_is_judged_by_whole_episodes_and_keeps_them_where_no_learner_looks(tmp_path):
@@ -174,3 +172,31 @@ def test_cartpole_is_judged_by_whole_episodes_and_keeps_them_where_no_learner_lo
     written = (folder / "summary.json").stat().st_mtime_ns
     CARTPOLE.evaluator(TaskOptions(), tmp_path).evaluate_reward(LinearReward.constant(1.0))
     assert (folder / "summary.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_a_saved_actor_critic_reward_is_scored_as_trials_and_rescoring_do(tmp_path):
+    """All scores that hopper declares, over the whole held-out set."""
+    rng = np.random.default_rng(0)
+
+    def layers(head, inputs, outputs):
+        shapes = {"hidden.0": (256, inputs), "hidden.1": (256, 256), head: (outputs, 256)}
+        weights = {f"{n}.weight": rng.normal(size=s) / 16 for n, s in shapes.items()}
+        biases = {f"{n}.bias": np.zeros(s[0]) for n, s in shapes.items()}
+        return {name: array.astype(np.float32) for name, array in {**weights, **biases}.items()}
+
+    bounds = {"action_low": -np.ones(3), "action_high": np.ones(3), "log_std": np.full(3, -1.0)}
+    extra = {name: array.astype(np.float32) for name, array in bounds.items()}
+    policy = SquashedGaussianMLPPolicy({**layers("mean", OBSERVED, ACTING), **extra})
+    critics = [StateActionMLPReward(layers("reward", 14, 1), "relu") for _ in range(2)]
+    save_reward(ActorCriticReward(critics, policy, 0.99, 0.1), tmp_path)
+    evaluator = HOPPER.evaluator(TaskOptions(), tmp_path)
+    found = reward_metrics(HOPPER, evaluator, tmp_path)
+    assert found.keys() == ALL
+    assert 0.5 < found["epic"] < 0.9
+    # What docs/metrics.md says of the true reward's form, and of survival.
+    true = observed_reward(HOPPER.info.environment)
+    assert true is not None
+    of_true = evaluator.evaluate_reward(true)
+    assert of_true["pearson"] > 0.9999 and of_true["return_pearson"] > 0.999999
+    assert found["survival"] > 0.99

@@ -21,6 +21,10 @@ KNOWN = {
     "Walker2d-v5": 0.999,
     "Ant-v5": 0.99,
     "Humanoid-v5": 0.9999,
+    "irlbench/HopperFixed-v0": 0.9995,
+    "irlbench/AntTransfer-v0": 0.98,
+    "irlbench/PointMaze-v0": 1 - 1e-9,
+    "irlbench/CartPoleFixed-v0": 1 - 1e-9,
 }
 
 
