@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from irlbench.envs.control.mixtures import Mixture, record_in_turns
 from irlbench.envs.control.preferences import PreferencePool
+from irlbench.randomness import EVALUATION_SEEDS
 
 if TYPE_CHECKING:
     from irlbench.data.minari_store import DatasetSummary, Recording
     from irlbench.data.preference_store import PreferenceSummary
     from irlbench.data.preferences import Preferences
+    from irlbench.envs.control.reward_evaluation import HeldOut
     from irlbench.policy import Policy
     from irlbench.task import TaskInfo
+
+#: Whole episodes of each behaviour, of seeds that nothing else has.
+_HELD_OUT, _HELD_OUT_SEED = Mixture(steps=8000), EVALUATION_SEEDS + 5 * 10**6
 
 
 class RecordedData:
     """Demonstrations of the expert, a set of mixed quality, and preferences over its segments.
 
-    Learners are given what is read of them; what makes them takes the true reward.
+    Learners are given what is read of them; what makes them takes the true reward. None is given the
+    episodes that recovered rewards are judged on.
 
     Args:
         info: Of the task; its recipe says how each is made.
@@ -64,6 +70,12 @@ class RecordedData:
         """Id and recipe of the preferences."""
         return self._set("preferences", "mixture", "mixture", "preferences")
 
+    @property
+    def held_out(self) -> tuple[str, dict[str, Any]]:
+        """Id and recipe of the episodes that recovered rewards are judged on."""
+        id, recipe = self._set("held-out", "mixture")
+        return id, {**recipe, "mixture": _HELD_OUT.recipe(_HELD_OUT_SEED)}
+
     def ensure_demonstrations(self, home: Path) -> DatasetSummary:
         """Builds the demonstrations unless they are there."""
         from irlbench.data.minari_store import ensure_dataset
@@ -81,6 +93,23 @@ class RecordedData:
         from irlbench.data.preference_store import ensure_preferences
 
         return ensure_preferences(home, *self.preferences, lambda: self._compare(home))
+
+    def ensure_held_out(self, home: Path) -> HeldOut:
+        """Builds the episodes that recovered rewards are judged on unless they are there."""
+        from irlbench.data.minari_store import ensure_dataset, read_dataset, read_rewards
+        from irlbench.envs.control.reward_evaluation import HeldOut
+
+        info = self._info
+        folder, _ = ensure_dataset(
+            home,
+            *self.held_out,
+            lambda: _HELD_OUT.record(
+                info.environment, self._expert(), info.horizon, _HELD_OUT_SEED
+            ),
+        )
+        episodes = list(read_dataset(folder))
+        groups = _HELD_OUT.grouped([len(episode) for episode in episodes])
+        return HeldOut(episodes, read_rewards(folder), groups)
 
     def _demonstrate(self) -> Recording:
         how = self._info.recipe["demonstrations"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ from irlbench.task import (
 if TYPE_CHECKING:
     import gymnasium
     from gymnasium.vector import VectorEnv
+
+    from irlbench.envs.control.reward_evaluation import HeldOut, RewardJudge
+    from irlbench.reward import RewardFunction
 
 ASSETS = Path(__file__).parent / "assets"
 #: Where each use of evaluation seeds begins.
@@ -244,7 +247,7 @@ class ControlTask(Task):
 
     def evaluator(self, options: TaskOptions, home: Path) -> ControlEvaluator:
         """See `Task.evaluator`."""
-        return ControlEvaluator(self.info)
+        return ControlEvaluator(self.info, lambda: self._recorded.ensure_held_out(home))
 
     def expert_recipe(self) -> Mapping[str, Any]:
         """See `Task.expert_recipe`."""
@@ -280,10 +283,11 @@ class ControlEvaluator(Evaluator):
 
     Args:
         info: The task's.
+        held_out: Gives the episodes that recovered rewards are judged on; made when first asked.
     """
 
-    def __init__(self, info: TaskInfo) -> None:
-        self._info = info
+    def __init__(self, info: TaskInfo, held_out: Callable[[], HeldOut]) -> None:
+        self._info, self._held_out = info, held_out
         self._run = partial(
             _evaluate,
             info.environment,
@@ -299,6 +303,25 @@ class ControlEvaluator(Evaluator):
         """See `Evaluator.reference`."""
         first = self._info.protocol["seeds"]["test"]
         return self._run(policy, first, self._info.protocol["reference_episodes"])
+
+    def evaluate_reward(self, reward: RewardFunction) -> Mapping[str, float]:
+        """See `Evaluator.evaluate_reward`."""
+        return self._judge.scores(reward)
+
+    @cached_property
+    def _judge(self) -> RewardJudge:
+        from irlbench.envs.control.reward_evaluation import RewardJudge
+        from irlbench.envs.control.true_rewards import is_constant, observed_reward
+
+        environment = self._info.environment
+        return RewardJudge(
+            self._held_out(),
+            observed_reward(environment),
+            discount=self._info.discount,
+            # Segments of a constant reward would all tie.
+            segment=self._info.horizon if is_constant(environment) else _SEGMENT,
+            names=frozenset(score.name for score in self._info.reward_scores),
+        )
 
 
 def _evaluate(

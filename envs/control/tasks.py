@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from irlbench.envs.control.protocol import reward_scores
 from irlbench.envs.control.task import SEEDS, ControlTask, shipped, shortfall
 from irlbench.problem import Budget
 from irlbench.task import Score, TaskInfo
@@ -60,6 +61,7 @@ def _task(
             id=id,
             supplies=_SUPPLIES,
             scores=_SCORES,
+            reward_scores=reward_scores(declared["environment"]),
             low="random",
             high="expert",
             references=frozen["references"],

@@ -122,13 +122,7 @@ class _Canonical:
         members: NDArray[np.int64],
         discount: float,
     ) -> None:
-        self._rewards = _evaluated(
-            reward,
-            transitions.observations,
-            transitions.actions,
-            transitions.next_observations,
-            transitions.terminated,
-        )
+        self._rewards = evaluated(reward, transitions)
         self.largest = float(np.abs(self._rewards).max())
         self._sizes = np.bincount(members)
         first = np.searchsorted(members, np.arange(len(self._sizes)))
@@ -144,6 +138,42 @@ class _Canonical:
         """Canonical rewards `[n]`, with the means over all groups but one."""
         rest = self._sums.sum(axis=1) - self._sums[:, group]
         return self._rewards + rest / (self._sizes.sum() - self._sizes[group])
+
+
+def evaluated(reward: RewardFunction, transitions: Transitions) -> NDArray[np.float64]:
+    """The reward of every transition of a sample, `[n]`.
+
+    Args:
+        reward: Any.
+        transitions: n of them.
+
+    Raises:
+        UsageError: If it is not finite somewhere.
+    """
+    return _evaluated(
+        reward,
+        transitions.observations,
+        transitions.actions,
+        transitions.next_observations,
+        transitions.terminated,
+    )
+
+
+def mean_rewards(
+    reward: RewardFunction, observations: NDArray[Any], means: ActionsAndStates
+) -> NDArray[np.float64]:
+    """m(s) = E[r(s, A, S')] over a sample of A and S', `[n]`.
+
+    Args:
+        reward: Any.
+        observations: The states, `[n, ...]`.
+        means: The sample, m of them; n times m transitions are evaluated.
+
+    Raises:
+        UsageError: If the reward is not finite somewhere.
+    """
+    whole = np.zeros(1, dtype=np.int64)
+    return _sums(reward, observations, means, whole)[:, 0] / len(means.terminated)
 
 
 def _sums(

@@ -11,10 +11,13 @@ from irlbench.reporting.rows import Row
 
 HOW_TO_READ = (
     "How far the reward that was learnt is from the true one, mean over seeds with its 95% "
-    "interval; lower is better. A distance is 0 where they differ by shaping and scale only, about "
+    "interval. Of distances and regret lower is better: a distance is 0 where they differ by shaping and scale only, about "
     "0.7 where they have nothing to do with each other, 1 where one is the other's negation. Regret "
     "is lost by planning for the learnt reward instead of the true one, in the task's own dynamics "
     "and, after transfer, in changed ones: 0 is the best policy, 1 uniform moves, above 1 is worse. "
+    "Of correlations with the true reward (of steps) and return (of episodes), and of the share of "
+    "held-out pairs of which it prefers the better, higher is better; beside them stands what the "
+    "length of an episode alone says of its return. "
     "n/a: not defined there, as a distance to a constant reward."
 )
 #: A record from elsewhere may name any number of measures; a table has no more columns.
@@ -39,12 +42,30 @@ _WORDS = {
     "transfer_regret": _Words(
         "regret after transfer", "of the best policy for the learnt reward, in changed dynamics"
     ),
+    "pearson": _Words("Pearson, steps", "correlation with the true reward over held-out steps"),
+    "spearman": _Words("Spearman, steps", "rank correlation with the true reward over those"),
+    "return_pearson": _Words(
+        "Pearson, returns", "correlation with the true return over held-out episodes"
+    ),
+    "return_spearman": _Words(
+        "Spearman, returns", "rank correlation with the true return over those"
+    ),
+    "pair_accuracy": _Words(
+        "pairs right", "share of held-out pairs of which it prefers the truly better"
+    ),
+    "survival": _Words(
+        "length alone", "correlation of an episode's length with its true return, for comparison"
+    ),
 }
 
 
 def names(rows: Sequence[Row]) -> list[str]:
-    """The measures that any of the rows has, those that this version knows first."""
+    """The measures that any of the rows has, those that this version knows first.
+
+    The sampling error of a measure is no measure of its own; the files have it.
+    """
     found = {name for row in rows for name in row.metrics}
+    found -= {f"{name}_error" for name in found}
     known = [name for name in _WORDS if name in found]
     return (known + sorted(found - _WORDS.keys()))[:MOST]
 

@@ -140,3 +140,17 @@ def test_a_nasty_name_does_nothing(facts, record, tmp_path, name):
     (row,) = csv.DictReader(io.StringIO(to_csv(found)))
     assert not [head for head in row if re.match(r"[=@+\-]", head)]
     assert json.loads(to_json(found))["rows"][0]["metrics"][name]["mean"] == 1.0
+
+
+def test_an_error_of_a_measure_stands_in_the_files_and_not_in_the_tables(facts, record):
+    measures = {"epic": 0.4, "epic_error": 0.01, "return_pearson": 0.9, "survival": 0.99}
+    made = dataclasses.replace(record(GRID, "gail", 0), has_reward=True, metrics=measures)
+    board = leaderboard(Collection(trials=[Trial(made.sealed([]), "run", Path("run"))]), facts)
+    assert rewards.names(board.rows) == ["epic", "return_pearson", "survival"]
+    (written,) = (
+        row
+        for row in json.loads(to_json(board))["rows"]
+        if row["algorithm"] == "gail" and row["task"] == GRID
+    )
+    assert written["metrics"].keys() == measures.keys()
+    assert "Pearson, returns" in to_markdown(board) and "epic error" not in to_markdown(board)
