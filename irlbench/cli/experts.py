@@ -54,14 +54,24 @@ def train(
             "--steps", metavar="N", help="Environment steps; else the recipe's.", show_default=False
         ),
     ] = None,
+    save_at: Annotated[
+        str | None,
+        typer.Option(
+            "--save-at",
+            metavar="N,...",
+            help="Keep the policies at these steps too (within 1% of the training).",
+            show_default=False,
+        ),
+    ] = None,
     plugins: Plugins = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a task's expert on its true reward, by the recipe of the one that ships.
+    """Train a task's expert on its true reward, by the recipe of its task.
 
     Writes expert.safetensors, expert.json and references.json: the scores of the random and the
-    expert policy.
+    expert policy. A training that was killed goes on from its last checkpoint when the same command
+    is given again.
     """
     from irlbench.home import home
     from irlbench.registry import registry
@@ -69,23 +79,30 @@ def train(
     from irlbench.running.progress import step_reporter
 
     seed_number, step_count = values.whole(seed, "--seed", least=0), values.whole(steps, "--steps")
+    wanted = values.counts(save_at, "--save-at") or ()
     for path in plugins or ():
         registry().load_plugin(path)
     found = registry().task(task)
     cache = home()
     found.expert_problem(0, cache)
-    experts.expert_budget(found, step_count)
+    recipe = experts.expert_recipe(found, seed=seed_number, steps=step_count)
+    experts.require_steps(found, recipe, wanted)
     folder = Path("runs") / "experts" / found.id.split("/", 1)[1] if out is None else out
     experts.new_folder(folder)
+    unfinished = experts.training_folder(folder, found, recipe, wanted)
+    if (unfinished / "checkpoint.json").exists():
+        say(f"going on from the last checkpoint in {shown_path(unfinished)}")
     label = f"training the expert of {found.id}"
     with step_reporter(sys.stdout, label, quiet=VERBOSITY.quiet) as advance:
         policy = experts.train_expert(
-            found, cache, seed=seed_number, steps=step_count, advance=advance
+            found, cache, recipe, advance=advance, folder=unfinished, save_at=wanted
         )
-    measured = experts.write_expert(found, policy, cache, folder)
+    measured = experts.write_expert(found, policy, cache, folder, recipe)
+    kept = experts.finish_training(unfinished, folder, wanted)
+    along = {f"at step {n:,}": experts.measure(found, p, cache) for n, p in kept.items()}
     where = shown_path(folder)
     say(f"the expert of {found.id} is in {where}")
-    _show(found, measured)
+    _show(found, {**measured, **along})
     hint(f"next: irlbench experts evaluate {found.id} --policy {shlex.quote(where)}")
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +23,80 @@ from irlbench.problem import Budget
 from irlbench.registry import registry
 from irlbench.running import provenance
 from irlbench.running.child import seed_libraries
-from irlbench.serialisation import sha256_file, write_text_atomic
+from irlbench.serialisation import canonical_json, sha256_file, write_text_atomic
 from irlbench.task import Evaluation, ProblemRequest, Task, TaskOptions
 
 #: Called with a step, how many there are where that is known, and scalars by name.
 Advance = Callable[[int, int | None, Mapping[str, float]], None]
 
+#: How often a solver hands in its policy where some along the way are wanted.
+_SAVES = 100
+
 NAME = "expert"
 REFERENCES = "references.json"
+
+
+def expert_recipe(
+    task: Task, *, seed: int | None = None, steps: int | None = None
+) -> dict[str, Any]:
+    """How to make a task's expert: its recipe, or that with another seed or number of steps.
+
+    Args:
+        task: Its `expert_recipe` names "solver", and may name "settings", "budget" and "seed".
+        seed: Instead of the recipe's.
+        steps: Environment steps instead of the recipe's.
+
+    Raises:
+        UsageError: If steps are given where the recipe has none to replace.
+    """
+    recipe = dict(task.expert_recipe())
+    if seed is not None:
+        recipe["seed"] = seed
+    if steps is not None:
+        if "steps" not in recipe.get("budget", {}):
+            raise UsageError(f"the expert of {task.id} is computed, not trained: it takes no steps")
+        recipe["budget"] = {**recipe["budget"], "steps": steps}
+        if "steps" in recipe.get("settings", {}):
+            recipe["settings"] = {**recipe["settings"], "steps": steps}
+    return recipe
 
 
 def train_expert(
     task: Task,
     home: Path,
+    recipe: Mapping[str, Any] | None = None,
     *,
-    seed: int | None = None,
-    steps: int | None = None,
     threads: int = 1,
     advance: Advance | None = None,
+    folder: Path | None = None,
+    save_at: Sequence[int] = (),
 ) -> Policy:
-    """Solves a task by its true reward, as its recipe says.
+    """Solves a task by its true reward.
 
     Args:
-        task: Its `expert_recipe` names "solver", and may name "settings", "budget" and "seed".
+        task: The task.
         home: The cache folder.
-        seed: Instead of the recipe's.
-        steps: Environment steps instead of the recipe's.
+        recipe: From `expert_recipe`; None: the task's own.
         threads: Threads of torch; another number gives other rounding.
         advance: Hears how far it is.
+        folder: Where checkpoints are kept, from `training_folder`; a training that was killed goes
+            on from there. None: nowhere.
+        save_at: Steps at which the policy is kept too, as `at-<step>` in the folder.
 
     Raises:
-        UsageError: If the task's expert is not trained, or has no use for steps.
+        UsageError: If the task's expert is not trained, or steps are asked for in vain.
         IrlbenchError: If the policy is not finite.
     """
-    recipe = task.expert_recipe()
-    seed = int(recipe.get("seed", 0)) if seed is None else seed
+    recipe = expert_recipe(task) if recipe is None else recipe
+    seed = int(recipe.get("seed", 0))
     problem = task.expert_problem(seed, home)
-    budget = expert_budget(task, steps)
-    solver = registry().solver(recipe["solver"]).configure(task.world, recipe.get("settings"))
+    budget = Budget(**recipe.get("budget", {}))
+    solver = registry().solver(recipe["solver"])
+    settings = dict(recipe.get("settings") or {})
+    if save_at:
+        require_steps(task, recipe, save_at)
+        settings["saves"] = _SAVES
+    configured = solver.configure(task.world, settings)
 
     class Advances(Sink):
         def log(self, step: int, seconds: float, scalars: dict[str, float]) -> None:
@@ -66,33 +104,97 @@ def train_expert(
                 advance(step, budget.steps, scalars)
 
         def save(self, step: int, seconds: float, policy: Policy) -> None:
-            pass  # only the last one counts
+            for wanted in save_at:
+                assert folder is not None
+                if step >= wanted and not (folder / f"at-{wanted}.json").exists():
+                    save_policy(policy, folder, f"at-{wanted}")
 
     _limit_threads(threads)
     seed_libraries(seed)
-    run = Run(seed, threads=threads, budget=budget, sink=Advances())
-    policy = solver.solve(problem, task.true_reward(), budget, run)
+    run = Run(
+        seed,
+        threads=threads,
+        budget=budget,
+        sink=Advances(),
+        folder=folder,
+        meter=problem.meter,
+    )
+    policy = configured.solve(problem, task.true_reward(), budget, run)
     if not policy.is_finite():
         raise IrlbenchError(f"the expert of {task.id} holds NaN or an infinity: try another seed")
     return policy
 
 
-def expert_budget(task: Task, steps: int | None = None) -> Budget:
-    """What making a task's expert may spend, by its recipe.
+def require_steps(task: Task, recipe: Mapping[str, Any], save_at: Sequence[int]) -> None:
+    """Refuses steps at which a training has no policy to keep.
 
     Args:
         task: The task.
-        steps: Environment steps instead of the recipe's.
+        recipe: From `expert_recipe`.
+        save_at: As for `train_expert`.
 
     Raises:
-        UsageError: If steps are given where the recipe has none to replace.
+        UsageError: Naming the first.
     """
-    granted = dict(task.expert_recipe().get("budget", {}))
-    if steps is not None:
-        if "steps" not in granted:
-            raise UsageError(f"the expert of {task.id} is computed, not trained: it takes no steps")
-        granted["steps"] = steps
-    return Budget(**granted)
+    if not save_at:
+        return
+    solver = registry().solver(recipe["solver"])
+    steps = recipe.get("budget", {}).get("steps")
+    if steps is None or "saves" not in {field.name for field in fields(solver.Config)}:
+        raise UsageError(
+            f"{solver.id}, which makes the expert of {task.id}, has no steps to save at"
+        )
+    if max(save_at) > steps:
+        raise UsageError(f"the training takes {steps} steps: it is never at step {max(save_at)}")
+
+
+def training_folder(
+    out: Path, task: Task, recipe: Mapping[str, Any], save_at: Sequence[int] = ()
+) -> Path:
+    """The folder in which a training keeps its checkpoints until it is done.
+
+    Args:
+        out: From `new_folder`.
+        task: The task.
+        recipe: From `expert_recipe`.
+        save_at: As for `train_expert`.
+
+    Raises:
+        UsageError: If it holds another training's.
+    """
+    folder = out / "unfinished"
+    wanted = canonical_json(
+        {"task": task.id, "hash": task.hash, "recipe": recipe, "save_at": list(save_at)}
+    )
+    path = folder / "training.json"
+    if path.exists():
+        if path.read_text(encoding="utf-8") != wanted:
+            raise UsageError(
+                f"{folder} holds an unfinished training of another task or recipe: go on with that "
+                "one, remove it, or name another folder (--out)"
+            )
+    else:
+        folder.mkdir(exist_ok=True)
+        write_text_atomic(path, wanted)
+    return folder
+
+
+def finish_training(folder: Path, out: Path, save_at: Sequence[int] = ()) -> dict[int, Policy]:
+    """Takes the policies along the way out of the folder of a training, and removes it.
+
+    Args:
+        folder: From `training_folder`.
+        out: Where they go, as `at-<step>.json` and `at-<step>.safetensors`.
+        save_at: As for `train_expert`.
+
+    Returns:
+        Step to policy.
+    """
+    kept = {step: load_policy(folder, f"at-{step}") for step in save_at}
+    for step, policy in kept.items():
+        save_policy(policy, out, f"at-{step}")
+    shutil.rmtree(folder)
+    return kept
 
 
 def shipped_expert(task: Task, home: Path) -> Policy:
@@ -146,8 +248,7 @@ def write_expert(
     policy: Policy,
     home: Path,
     out: Path,
-    *,
-    recipe: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any],
 ) -> dict[str, dict[str, float]]:
     """Measures the random and the expert policy, and writes what ships with a task.
 
@@ -156,7 +257,7 @@ def write_expert(
         policy: Its expert.
         home: The cache folder.
         out: From `new_folder`.
-        recipe: How the policy was made; None: as `Task.expert_recipe` says.
+        recipe: How the policy was made.
 
     Returns:
         What was measured, for "random" and "expert".
@@ -164,7 +265,7 @@ def write_expert(
     references = measure_references(task, policy, home)
     save_policy(policy, out, NAME)
     digest = sha256_file(out / f"{NAME}.safetensors")
-    write_references(references, out, digest, task.expert_recipe() if recipe is None else recipe)
+    write_references(references, out, digest, recipe)
     return references
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from irlbench.cli import main
+from irlbench.registry import registry
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,8 @@ def test_training_and_evaluating_an_expert(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("control/hopper", "was not made by a solver of irlbench"),
+        ("text/gsm8k", "has no expert to train"),
+        ("control/cartpole --save-at 50001", "it is never at step 50001"),
         ("gridworld/four-rooms --steps 5", "it takes no steps"),
         ("control/cartpole --steps 0", "--steps must be at least 1, got 0"),
         ("control/cartpole --seed -1", "--seed must be at least 0, got -1"),
@@ -51,6 +53,37 @@ def test_what_cannot_be_trained_is_refused_and_leaves_nothing(capsys, tmp_path, 
     assert main(["experts", "train", *arguments.split()]) == 2
     assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_policies_along_the_way_are_kept_and_measured(capsys, tmp_path):
+    command = ["experts", "train", "control/cartpole", "--steps", "2048", "--save-at", "1024"]
+    assert main([*command, "--out", "made"]) == 0
+    told = capsys.readouterr().out
+    assert "at step 1,024" in told
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        *("expert.json", "expert.safetensors", "references.json"),
+        *("at-1024.json", "at-1024.safetensors"),
+    }
+
+
+def test_another_tasks_expert_is_frozen_as_this_ones(capsys, tmp_path):
+    command = ["experts", "evaluate", "control/cartpole-fixed"]
+    assert main([*command, "--policy", "control/cartpole", "--out", "made"]) == 0
+    assert "500 ± 0" in capsys.readouterr().out
+    frozen = json.loads((tmp_path / "made" / "references.json").read_text())
+    cartpole = registry().task("control/cartpole").info.recipe["expert"]["sha256"]
+    assert frozen["expert"] == {
+        "sha256": cartpole,
+        "recipe": {"policy_of": "control/cartpole-v0"},
+    }
+    assert frozen["references"] == registry().task("control/cartpole-fixed").info.references
+    assert main([*command, "--policy", "control/cartpole"]) == 0
+    assert "control/cartpole-v0, now" in capsys.readouterr().out
+    for policy in ([], ["--policy", "made"], ["--policy", "control/cartpole-fixed"]):
+        assert main([*command, *policy, "--out", "again"]) == 2
+        assert "--out freezes another task's expert" in capsys.readouterr().err
+    assert main([*command, "--policy", "control/cartpole", "--out", "made"]) == 2
+    assert "made holds references.json already" in capsys.readouterr().err
 
 
 def test_a_model_is_trained_into_a_folder_that_was_free(capsys, tmp_path):
