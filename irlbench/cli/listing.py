@@ -207,6 +207,7 @@ def _show_configurable(entry: dict[str, Any]) -> None:
         ["tracks", "; ".join(f"{t} ({TRACKS.get(t, '')})" for t in entry.get("tracks", ()))],
         ["needs", _needs(entry["needs"])],
         ["can use", ", ".join(entry.get("optional", ()))],
+        ["imports", ", ".join(entry.get("requires", ()))],
     ]
     table([row for row in rows if row[1]])
     say()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,17 @@ def test_built_in_algorithms_hold(name, task, monkeypatch):
     found = checked(name, task, budget={"steps": 2048, "gradient_steps": 100})
     assert {verdict for verdict, _ in found.values()} <= {"held", "not applicable"}
     assert found["hidden files altered"][0] == "held"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("imitation") is None,
+    reason="imitation is not installed (make setup installs it)",
+)
+@pytest.mark.parametrize("name", ["airl", "bc", "density", "gail", "sqil"])
+@pytest.mark.parametrize("task", ["control/cartpole-v0", "control/hopper-v0"])
+def test_the_peers_hold(name, task, monkeypatch):
+    monkeypatch.setattr("irlbench.checking.algorithm._elsewhere", lambda algorithm, here: ({}, {}))
+    found = checked(f"imitation/{name}", task)
+    assert {n for n, (v, _) in found.items() if v == "not applicable"} == {"going on after a kill"}
+    assert {verdict for verdict, _ in found.values()} == {"held", "not applicable"}

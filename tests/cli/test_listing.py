@@ -95,6 +95,9 @@ def test_one_of_each_in_detail(capsys):
     assert main(["list", "algorithms", "bc"]) == 0
     told = capsys.readouterr().out
     assert "in gridworld" in told and "change one with --set bc.gradient_steps=2000" in told
+    assert "imports" not in told
+    assert main(["list", "algorithms", "imitation/density"]) == 0
+    assert "imports  imitation, tqdm, sklearn" in capsys.readouterr().out
     assert main(["list", "solvers", "ppo"]) == 0
     told = capsys.readouterr().out
     assert "gae_lambda" in told and "--set" not in told

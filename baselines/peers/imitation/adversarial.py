@@ -16,6 +16,7 @@ from irlbench.baselines.peers.imitation.peer import (
     PPOConfig,
     Rounds,
     logged,
+    policy_of,
     ppo_learner,
     require_positive,
     seeded,
@@ -49,6 +50,9 @@ class ImitationAdversarialConfig(PPOConfig):
     )
     discriminator_updates: int = option(4, "Updates of the discriminator per round.")
     discriminator_learning_rate: float = option(1e-3, "Step size of its Adam.")
+    newest: int | None = option(
+        None, "It draws from the latest so many of the policy's transitions; none: a rollout."
+    )
     normalise_inputs: bool = option(True, "Scale the discriminator's inputs, by running moments.")
 
     def __post_init__(self) -> None:
@@ -56,6 +60,8 @@ class ImitationAdversarialConfig(PPOConfig):
         require_positive(
             self, "demo_batch_size", "discriminator_updates", "discriminator_learning_rate"
         )
+        if self.newest is not None and not (type(self.newest) is int and self.newest > 0):
+            raise ValueError(f"newest must be a positive int or none, got {self.newest!r}")
 
 
 class ImitationAdversarial(ImitationPeer):
@@ -82,7 +88,6 @@ class ImitationAdversarial(ImitationPeer):
         from imitation.util.networks import RunningNorm
 
         from irlbench.adapters import GymnasiumVecEnv
-        from irlbench.baselines.solvers.ppo import policy_from_actor_critic
 
         config: ImitationAdversarialConfig = self.config
         rounds = Rounds(config, config.discriminator_updates, problem, budget, run)
@@ -99,6 +104,7 @@ class ImitationAdversarial(ImitationPeer):
                 venv=env,
                 gen_algo=learner,
                 reward_net=network,
+                gen_replay_buffer_capacity=config.newest,
                 n_disc_updates_per_round=config.discriminator_updates,
                 disc_opt_kwargs={"lr": config.discriminator_learning_rate},
                 custom_logger=silent_logger(folder),
@@ -107,7 +113,7 @@ class ImitationAdversarial(ImitationPeer):
 
             def after_round(index: int) -> None:
                 told = logged(trainer.logger.default_logger.name_to_value, _LOGGED)
-                if not rounds.after(index + 1, policy_from_actor_critic(learner.policy), told):
+                if not rounds.after(index + 1, policy_of(learner), told):
                     raise Ended
 
             if rounds.count:
@@ -115,9 +121,7 @@ class ImitationAdversarial(ImitationPeer):
                 tqdm.tqdm.set_lock(threading.RLock())
                 with contextlib.suppress(Ended):
                     trainer.train(rounds.count * config.rollout, after_round)
-            return Solution(
-                policy_from_actor_critic(learner.policy), self._recovered(network, problem.discount)
-            )
+            return Solution(policy_of(learner), self._recovered(network, problem.discount))
 
 
 @dataclass(frozen=True, kw_only=True)

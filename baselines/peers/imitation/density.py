@@ -12,6 +12,7 @@ from irlbench.baselines.peers.imitation.peer import (
     PPOConfig,
     Rounds,
     logged,
+    policy_of,
     ppo_learner,
     require_positive,
     seeded,
@@ -70,7 +71,6 @@ class ImitationDensity(ImitationPeer):
         from imitation.algorithms.density import DensityAlgorithm, DensityType
 
         from irlbench.adapters import GymnasiumVecEnv
-        from irlbench.baselines.solvers.ppo import policy_from_actor_critic
 
         config: ImitationDensityConfig = self.config
         rounds = Rounds(config, 0, problem, budget, run)
@@ -97,6 +97,6 @@ class ImitationDensity(ImitationPeer):
                 told = logged(learner.logger.name_to_value, _LOGGED)
                 if paid := trainer.venv_wrapped.episode_rewards:  # the latest hundred
                     told["paid_per_episode"] = sum(paid) / len(paid)
-                if not rounds.after(done, policy_from_actor_critic(learner.policy), told):
+                if not rounds.after(done, policy_of(learner), told):
                     break
-            return Solution(policy_from_actor_critic(learner.policy))
+            return Solution(policy_of(learner))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irlbench.algorithm import Algorithm, Run, option
 from irlbench.errors import UsageError
@@ -48,7 +49,12 @@ class PPOConfig:
     gae_lambda: float = option(0.95, "Lambda of generalised advantage estimation.")
     clip: float = option(0.2, "How far the probability ratio may move from 1.")
     entropy: float = option(0.0, "Weight of the entropy bonus.")
+    value_weight: float = option(0.5, "Weight of the value loss.")
+    gradient_clip: float = option(0.5, "Largest norm of a gradient.")
     hidden: tuple[int, ...] = option((32, 32), "Widths of the hidden layers, actor and critic.")
+    normalise_observations: bool = option(
+        False, "Scale what actor and critic see, by running moments."
+    )
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
 
     def __post_init__(self) -> None:
@@ -131,6 +137,11 @@ def ppo_learner(env: VecEnv, config: PPOConfig, discount: float, seed: int, devi
     import stable_baselines3
     from stable_baselines3.common.logger import Logger
 
+    policy: dict[str, Any] = {"net_arch": list(config.hidden)}
+    if config.normalise_observations:
+        from imitation.policies.base import NormalizeFeaturesExtractor
+
+        policy["features_extractor_class"] = NormalizeFeaturesExtractor
     model: PPO = stable_baselines3.PPO(
         "MlpPolicy",  # with these widths it is the package's FeedForward32Policy
         env,
@@ -142,12 +153,31 @@ def ppo_learner(env: VecEnv, config: PPOConfig, discount: float, seed: int, devi
         gae_lambda=config.gae_lambda,
         clip_range=config.clip,
         ent_coef=config.entropy,
-        policy_kwargs={"net_arch": list(config.hidden)},
+        vf_coef=config.value_weight,
+        max_grad_norm=config.gradient_clip,
+        policy_kwargs=policy,
         seed=seed,
         device=device,
     )
     model.set_logger(Logger(None, []))
     return model
+
+
+def policy_of(model: PPO) -> Policy:
+    """What a learner has learnt, the scaling of its observations included."""
+    from irlbench.baselines.solvers.ppo import policy_from_actor_critic
+
+    norm: Any = getattr(model.policy.features_extractor, "normalize", None)
+    if norm is None:
+        return policy_from_actor_critic(model.policy)
+    mean, std = moments(norm)
+    return policy_from_actor_critic(model.policy, observation_mean=mean, observation_std=std)
+
+
+def moments(norm: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation by which a `BaseNorm` of the package scales, as copies."""
+    mean, variance = (x.detach().cpu().numpy() for x in (norm.running_mean, norm.running_var))
+    return mean.astype(np.float32), np.sqrt(variance + norm.eps).astype(np.float32)
 
 
 def granted_steps(steps: int, problem: Problem, budget: Budget) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irlbench.baselines.peers.imitation.peer import moments
 from irlbench.reward import RewardFunction
 from irlbench.rewards.continuous import StateActionMLPReward
 from irlbench.rewards.mlp import MLPReward
@@ -69,8 +70,7 @@ def _parts(mlp: Any) -> tuple[_Layers, NDArray[np.float32], NDArray[np.float32]]
     std = np.ones_like(mean)
     for norm in mlp:
         if isinstance(norm, BaseNorm):
-            mean = _array(norm.running_mean)
-            std = np.sqrt(_array(norm.running_var) + np.float32(norm.eps))
+            mean, std = moments(norm)
     return layers, mean, std
 
 

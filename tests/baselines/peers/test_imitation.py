@@ -25,12 +25,13 @@ from irlbench.reward import load_reward, save_reward
 if importlib.util.find_spec("imitation") is None:
     pytest.skip("imitation is not installed (make setup installs it)", allow_module_level=True)
 
+from imitation.data.buffer import ReplayBuffer
 from imitation.policies.base import FeedForward32Policy
 from imitation.rewards.reward_nets import BasicRewardNet, BasicShapedRewardNet
 from imitation.util.networks import RunningNorm, training
 from stable_baselines3 import DQN, SAC
 
-from irlbench.baselines.peers.imitation import peer, sqil
+from irlbench.baselines.peers.imitation import adversarial, peer, sqil
 from irlbench.baselines.peers.imitation.rewards import reward_of_pairs
 from irlbench.baselines.solvers import ppo
 
@@ -306,6 +307,39 @@ def test_the_packages_policy_acts_the_same_as_ours(environment, tmp_path):
     )
 
 
+def test_a_learner_that_scales_acts_the_same_as_ours(tmp_path, monkeypatch):
+    models: list[Any] = []
+    convert = peer.policy_of
+
+    def keep(model):
+        models.append(model)
+        return convert(model)
+
+    monkeypatch.setattr(adversarial, "policy_of", keep)
+    solution, _, _ = fit("imitation/gail", PENDULUM, normalise_observations=True)
+    assert models[-1].policy.features_extractor.normalize.count > 0
+    assert "observation_mean" in solution.policy.arrays()
+    torch.nn.init.normal_(models[-1].policy.action_net.weight)
+    space = models[-1].observation_space
+    acts_as(convert(models[-1]), models[-1], space, tmp_path, atol=1e-5)
+
+
+def test_the_discriminator_draws_from_the_newest(monkeypatch):
+    drawn = []
+    sample = ReplayBuffer.sample
+
+    def keep(self, size):
+        drawn.append(self.size())
+        return sample(self, size)
+
+    monkeypatch.setattr(ReplayBuffer, "sample", keep)
+    fit("imitation/gail", newest=96)
+    assert drawn == [64] * 4 + [96] * 8
+    drawn.clear()
+    fit("imitation/gail")
+    assert drawn == [64] * 12
+
+
 def test_dqn_acts_the_same_as_ours(tmp_path):
     model = DQN("MlpPolicy", CARTPOLE, seed=0, buffer_size=10)
     q_net: Any = model.policy.q_net
@@ -408,6 +442,7 @@ def test_the_reward_handed_back_is_the_trained_networks(name, environment, monke
     [
         ("imitation/gail", {"rollout": 65}, "multiple of num_envs 8"),
         ("imitation/airl", {"demo_batch_size": 0}, "demo_batch_size must be positive"),
+        ("imitation/gail", {"newest": "0"}, "newest must be a positive int or none"),
         ("imitation/density", {"kernel": "gausian"}, "did you mean 'gaussian'"),
         ("imitation/density", {"density": "pairs"}, "unknown density 'pairs'"),
         ("imitation/density", {"bandwidth": -1.0}, "bandwidth must be positive"),
