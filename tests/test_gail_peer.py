@@ -62,7 +62,9 @@ def test_the_peer_is_given_three_times_our_time(benchmark, monkeypatch, capsys):
         return arrivals[algorithm][seed]
 
     monkeypatch.setattr(benchmark, "trial", trial)
-    ratios = benchmark.seeds_of("control/halfcheetah", "ours", "peer", Path("out"), 2)
+    ratios = benchmark.seeds_of(
+        "control/halfcheetah", "ours", "peer", Path("out"), 2, {"hidden": "(8,)"}
+    )
     assert ratios == [2.5, math.inf]
     assert [(name, seed, given) for name, seed, given, _ in asked] == [
         ("ours", 0, None),
@@ -70,13 +72,15 @@ def test_the_peer_is_given_three_times_our_time(benchmark, monkeypatch, capsys):
         ("ours", 1, None),
         ("peer", 1, 12.0),
     ]
+    assert asked[0][3] == {"hidden": "(8,)", "saves": 60}
+    assert "hidden" not in asked[1][3]
     assert asked[1][3]["discriminator_updates"] == 8
     assert "not in 12.0 s (best 0.30)" in capsys.readouterr().out
 
 
 def test_a_seed_at_which_ours_does_not_arrive_is_lost(benchmark, monkeypatch):
     monkeypatch.setattr(benchmark, "trial", lambda *given: benchmark.Arrival(math.inf, None, 0.5))
-    assert benchmark.seeds_of("control/cartpole", "ours", "peer", Path("out"), 1) == [0.0]
+    assert benchmark.seeds_of("control/cartpole", "ours", "peer", Path("out"), 1, {}) == [0.0]
 
 
 def test_settings_are_those_that_the_algorithms_have(benchmark):
