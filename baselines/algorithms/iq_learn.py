@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from irlbench.baselines.learners.experience import Experience
 
 VALUE_TERMS = ("value", "v0", "value_expert")
+#: Transitions of the policy's over which the share that ends an episode is counted.
+_NEWEST = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,9 @@ class IQLearnConfig(SoftQImitationConfig):
         "value", "Where (1 - gamma) E[V(s_0)] is read: value (both batches), v0, value_expert."
     )
 
+    absorbing: bool = option(
+        False, "With interaction, an episode's end has the value that the objective gives it."
+    )
     slow_values: bool = option(
         False, "V' is read from the slow copy, without gradient, instead of from Q."
     )
@@ -58,7 +63,9 @@ class IQLearn(SoftQImitation):
     )
     Config: ClassVar[type[Any]] = IQLearnConfig
 
-    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"control": SOFT_Q_CONTROL}
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "control": {**SOFT_Q_CONTROL, "absorbing": True}
+    }
 
     def loss(self, experience: Experience, Q: SoftQ, target: SoftQ, discount: float) -> Tensor:
         """See `SoftQImitation.loss`. V' carries gradient unless it is told to be slow."""
@@ -67,6 +74,9 @@ class IQLearn(SoftQImitation):
         config: IQLearnConfig = self.config
         following = target if config.slow_values else None
         expert, policy = experience.soft_values(Q, config.temperature, following)
+        end_value = self.end_value(experience, discount)
+        if end_value and policy is not None:
+            expert, policy = (part.with_end_value(end_value) for part in (expert, policy))
         initial = None
         if config.value_term == "v0":
             initial = experience.initial_value(Q, config.temperature, discount)
@@ -77,4 +87,16 @@ class IQLearn(SoftQImitation):
             value_term=config.value_term,
             chi2_weight=1 / (4 * config.alpha),
             initial_value=initial,
+        )
+
+    def end_value(self, experience: Experience, discount: float) -> float:
+        """See `SoftQImitation.end_value`."""
+        from irlbench.baselines.objectives.iq_learn import absorbing_value
+
+        config: IQLearnConfig = self.config
+        ends = experience.ends(_NEWEST) if config.absorbing else None
+        if ends is None:
+            return 0.0
+        return absorbing_value(
+            *ends, discount, value_term=config.value_term, chi2_weight=1 / (4 * config.alpha)
         )

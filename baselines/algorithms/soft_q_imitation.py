@@ -37,7 +37,7 @@ SOFT_Q_CONTROL: Mapping[str, Any] = {
     "batch_size": 128,
     "buffer": 1_000_000,
     "random_steps": 1000,
-    "temperature": 0.01,
+    "temperature": 0.1,
     "critics": 1,
 }
 
@@ -98,6 +98,10 @@ class SoftQImitation(Algorithm):
             discount: gamma.
         """
 
+    def end_value(self, experience: Experience, discount: float) -> float:
+        """V where an episode ended: part of the reward that Q implies."""
+        return 0.0
+
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         """See `Algorithm.fit`. Ends at the first of its steps and the budget's limits."""
         from irlbench.baselines.learners.experience import experience_of
@@ -113,9 +117,10 @@ class SoftQImitation(Algorithm):
             learner = _Acted(problem, config, run)
         try:
             self._learn(learner, experience, problem, run)
+            reward = learner.reward(self.end_value(experience, problem.discount))
         finally:
             experience.close()
-        return Solution(learner.policy(), learner.reward())
+        return Solution(learner.policy(), reward)
 
     def _learn(self, learner: _Learner, experience: Experience, problem: Problem, run: Run) -> None:
         from irlbench.baselines.learners.progress import Points, require_finite, share_done
@@ -155,8 +160,8 @@ class _Learner(ABC):
         """The policy as it is now."""
 
     @abstractmethod
-    def reward(self) -> RewardFunction:
-        """The reward under which Q is soft-optimal."""
+    def reward(self, end_value: float) -> RewardFunction:
+        """The reward under which Q is soft-optimal, V being `end_value` where an episode ended."""
 
 
 class _Discrete(_Learner):
@@ -183,11 +188,12 @@ class _Discrete(_Learner):
     def policy(self) -> Policy:
         return self._function.policy(self._config.temperature)
 
-    def reward(self) -> RewardFunction:
+    def reward(self, end_value: float) -> RewardFunction:
         from irlbench.rewards.composed import InverseBellmanReward
 
         values = self._function.reward(self._discount)
-        return InverseBellmanReward(values, self._discount, self._config.temperature)
+        temperature = self._config.temperature
+        return InverseBellmanReward(values, self._discount, temperature, end_value)
 
 
 class _Acted(_Learner):
@@ -213,5 +219,5 @@ class _Acted(_Learner):
     def policy(self) -> Policy:
         return self._learner.policy()
 
-    def reward(self) -> RewardFunction:
-        return self._learner.implied_reward()
+    def reward(self, end_value: float) -> RewardFunction:
+        return self._learner.implied_reward(end_value)

@@ -69,6 +69,17 @@ class Experience(ABC):
             A scalar.
         """
 
+    def ends(self, newest: int) -> tuple[float, float] | None:
+        """Shares of the expert's and of the policy's transitions that end an episode.
+
+        Args:
+            newest: The policy's latest so many count.
+
+        Returns:
+            None where there are no transitions of the policy's, or occupancies are exact.
+        """
+        return None
+
     @property
     @abstractmethod
     def steps_taken(self) -> int | None:
@@ -149,6 +160,7 @@ class SampledExperience(Experience):
         self._expert, self._initial, self._size = expert, initial, config.batch_size
         self._draws, self._interaction = run.generator("minibatches"), interaction
         self._device = run.device
+        self._expert_ends = float(expert.terminated.double().mean())
         self._taken, self._random_steps = 0, config.random_steps
 
     def advance(self, Q: StateFunction | ActedQ, temperature: float) -> bool:
@@ -191,7 +203,7 @@ class SampledExperience(Experience):
     ) -> Tensor:
         """See `Experience.initial_value`."""
         V = value_of(Q, self._initial, temperature)
-        return discounted_initial_value(V, discount, ended=self._expert.terminated.double().mean())
+        return discounted_initial_value(V, discount, ended=self._expert_ends)
 
     @property
     def steps_taken(self) -> int | None:

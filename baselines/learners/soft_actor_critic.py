@@ -337,8 +337,12 @@ class SoftActorCritic(ActedQ):
         bounds = {"action_low": self._low, "action_high": self._high}
         return SquashedGaussianMLPPolicy({**self.actor.arrays(0, heads), **bounds}, "relu")
 
-    def implied_reward(self) -> ActorCriticReward:
-        """r = Q - gamma V', with V by the actor: the reward under which Q is soft-optimal."""
+    def implied_reward(self, end_value: float = 0.0) -> ActorCriticReward:
+        """r = Q - gamma V', with V by the actor: the reward under which Q is soft-optimal.
+
+        Args:
+            end_value: V where an episode ended.
+        """
         # What the networks read of an action is scaled to [-1, 1]; a reward reads it as it is.
         mean = np.zeros(self._inputs + self.actions, dtype=np.float32)
         std = np.ones_like(mean)
@@ -356,7 +360,9 @@ class SoftActorCritic(ActedQ):
             )
             for i in range(self.critics.networks)
         ]
-        return ActorCriticReward(critics, self.policy(), self._discount, self.temperature)
+        return ActorCriticReward(
+            critics, self.policy(), self._discount, self.temperature, end_value=end_value
+        )
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What further updates depend on: for a checkpoint."""

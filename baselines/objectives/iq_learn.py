@@ -134,3 +134,35 @@ def initial_value_per_action(V: Tensor, mask: Tensor) -> Tensor:
     initial = V.gather(1, first)
     # A sequence without any action has no initial state.
     return initial.masked_fill(mask.gather(1, first) == 0, 0.0).sum() / mask.sum()
+
+
+def absorbing_value(
+    expert_ends: float,
+    policy_ends: float,
+    discount: float,
+    *,
+    value_term: str,
+    chi2_weight: float,
+) -> float:
+    """V of the state that an episode's end leads to, where the objective is at its best for it.
+
+    There is one action and no way out, so r = (1 - gamma) V, and the objective of that state alone
+    is e r - w r - c (e + p) / 2 r^2, with the shares of time e and p that the expert and the policy
+    spend there and its weight w in the value term. Without it an end is worth 0, which is as good
+    as the expert's ways once its reward has gone to 0 (Al-Hafez et al., 2023).
+
+    Args:
+        expert_ends: Share of the expert's transitions that end an episode.
+        policy_ends: The same of the policy's.
+        discount: gamma, below 1: after an end, 1 / (1 - gamma) steps count.
+        value_term: One of `VALUE_TERMS`.
+        chi2_weight: c, above 0.
+
+    Returns:
+        V; 0 where neither ever ends an episode.
+    """
+    e, p = (ends / (ends + 1 - discount) for ends in (expert_ends, policy_ends))
+    if e + p == 0:
+        return 0.0
+    weight = {"value": (e + p) / 2, "v0": 0.0, "value_expert": e}[value_term]
+    return (e - weight) / (chi2_weight * (e + p)) / (1 - discount)

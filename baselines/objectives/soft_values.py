@@ -6,7 +6,7 @@ that tau log pi(a|s) = Q(s, a) - V(s). A language model's logits are its Q, with
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,6 +53,11 @@ class SoftValues:
             self.terminated[rows],
             self.mask[rows],
         )
+
+    def with_end_value(self, value: float) -> SoftValues:
+        """The same with V(s') = value where s' ended the episode, and nothing terminated."""
+        following = self.V_next.masked_fill(self.terminated.bool(), value)
+        return replace(self, V_next=following, terminated=torch.zeros_like(self.terminated))
 
     def discounted_next(self, discount: float) -> Tensor:
         """gamma V(s'), zero where terminated.

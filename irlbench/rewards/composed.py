@@ -12,7 +12,7 @@ from irlbench.reward import RewardFunction
 from irlbench.rewards.continuous import StateActionMLPReward
 from irlbench.rewards.linear import LinearReward
 from irlbench.rewards.mlp import MLPReward
-from irlbench.rewards.parts import ComposedReward, Part, reward_part
+from irlbench.rewards.parts import ComposedReward, Part, finite, reward_part
 from irlbench.rewards.table import TableReward
 
 #: What says a number per state and discrete action (with `kind` "state-action").
@@ -79,7 +79,7 @@ class ShapedReward(ComposedReward):
 
 
 class InverseBellmanReward(ComposedReward):
-    """r(s, a, s') = Q(s, a) - gamma V(s'), with V = tau logsumexp(Q / tau), zero at termination.
+    """r(s, a, s') = Q(s, a) - gamma V(s'), with V = tau logsumexp(Q / tau).
 
     The inverse soft Bellman operator (Garg et al., 2021, section 4).
 
@@ -87,15 +87,18 @@ class InverseBellmanReward(ComposedReward):
         Q: Of states and discrete actions.
         discount: gamma.
         temperature: tau, above 0.
+        end_value: V where an episode ended.
     """
 
     form: ClassVar[str] = "inverse-bellman"
 
-    def __init__(self, Q: OfActions, discount: float, temperature: float) -> None:
+    def __init__(
+        self, Q: OfActions, discount: float, temperature: float, end_value: float = 0.0
+    ) -> None:
         _require_of_actions(Q)
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
-        self.Q = Q
+        self.Q, self.end_value = Q, finite(end_value)
         self.kind = "transition"
         self.discount, self.temperature = discount, temperature
 
@@ -112,7 +115,7 @@ class InverseBellmanReward(ComposedReward):
         else:
             V = self._value(self.Q.of_actions(next_observation))
         Q = self.Q(observation, action, next_observation, terminated)
-        return Q - self.discount * np.where(terminated, 0.0, V)
+        return Q - self.discount * np.where(terminated, self.end_value, V)
 
     def _value(self, Q: NDArray[np.float64]) -> NDArray[np.float64]:
         assert self.temperature is not None
@@ -122,9 +125,14 @@ class InverseBellmanReward(ComposedReward):
         """Q."""
         return {"Q": self.Q}
 
+    def settings(self) -> dict[str, Any]:
+        """See `RewardFunction.settings`."""
+        return {**super().settings(), "end_value": self.end_value}
+
     @classmethod
     def _of(cls, parts: Mapping[str, Part], settings: Mapping[str, Any]) -> Self:
-        return cls(_of_actions(parts["Q"]), 1.0, settings["temperature"])
+        end_value = settings.get("end_value", 0.0)
+        return cls(_of_actions(parts["Q"]), 1.0, settings["temperature"], end_value)
 
 
 class LogRatioReward(ComposedReward):

@@ -15,7 +15,7 @@ from irlbench.network import Network
 from irlbench.policies.mlp import GaussianMLPPolicy
 from irlbench.reward import RewardFunction, saved_settings
 from irlbench.rewards.mlp import MLPReward
-from irlbench.rewards.parts import ComposedReward, Part
+from irlbench.rewards.parts import ComposedReward, Part, finite
 from irlbench.serialisation import require_arrays
 
 # Rows that go through a network at once: their features stay in the processor's cache.
@@ -115,7 +115,7 @@ class StateActionMLPReward(Network, RewardFunction):
 class ActorCriticReward(ComposedReward):
     """r(s, a, s') = Q(s, a) - gamma V(s'), with V(s) = E[Q(s, A) - tau log pi(A|s)], A from pi.
 
-    V is zero at termination. The inverse soft Bellman operator (Garg et al., 2021, section 4) where
+    The inverse soft Bellman operator (Garg et al., 2021, section 4) where
     actions are continuous; Q is the least of the critics, as in what the actor was trained on. The
     mean is over the same draws of noise in every state, so that the reward is a function.
 
@@ -126,6 +126,7 @@ class ActorCriticReward(ComposedReward):
         temperature: tau, from 0 on.
         noise: Standard normal draws that are put through the policy, `[draws, action dimensions]`;
             None for 16 in opposite pairs.
+        end_value: V where an episode ended.
 
     Raises:
         ValueError: If critics and policy do not fit, or a number is out of range.
@@ -140,6 +141,7 @@ class ActorCriticReward(ComposedReward):
         discount: float,
         temperature: float,
         noise: NDArray[np.float32] | None = None,
+        end_value: float = 0.0,
     ) -> None:
         self.critics, self.policy = _critics(critics), policy
         if policy.inputs + policy.actions != self.critics[0].inputs:
@@ -149,7 +151,7 @@ class ActorCriticReward(ComposedReward):
             )
         if not 0 <= temperature < np.inf:
             raise ValueError(f"temperature must be a number from 0 on, got {temperature}")
-        self.kind = "transition"
+        self.kind, self.end_value = "transition", finite(end_value)
         self.discount, self.temperature = discount, temperature
         self.noise = _opposite_pairs(policy.actions) if noise is None else noise
         if self.noise.ndim != 2 or self.noise.shape[1] != policy.actions or not self.noise.size:
@@ -164,6 +166,7 @@ class ActorCriticReward(ComposedReward):
     ) -> NDArray[np.float64]:
         """See `RewardFunction.__call__`."""
         following = _where_it_goes_on(self.value, next_observation, terminated)
+        following[terminated] = self.end_value
         return _least(self.critics, observation, action) - self.discount * following
 
     def value(self, observations: Any) -> NDArray[np.float64]:
@@ -192,6 +195,10 @@ class ActorCriticReward(ComposedReward):
         """See `RewardFunction.arrays`."""
         return {**super().arrays(), "noise": self.noise}
 
+    def settings(self) -> dict[str, Any]:
+        """See `RewardFunction.settings`."""
+        return {**super().settings(), "end_value": self.end_value}
+
     @classmethod
     def from_saved(cls, arrays: dict[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """See `RewardFunction.from_saved`."""
@@ -199,7 +206,10 @@ class ActorCriticReward(ComposedReward):
         rest = {name: array for name, array in arrays.items() if name != "noise"}
         made = super().from_saved(rest, settings)
         assert made.temperature is not None
-        return cls(made.critics, made.policy, made.discount, made.temperature, arrays["noise"])
+        end_value = settings.get("end_value", 0.0)
+        return cls(
+            made.critics, made.policy, made.discount, made.temperature, arrays["noise"], end_value
+        )
 
     @classmethod
     def _of(cls, parts: Mapping[str, Part], settings: Mapping[str, Any]) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
@@ -91,3 +92,14 @@ def _part(name: str, arrays: dict[str, NDArray[Any]], declared: Any) -> Part:
             reward: type[RewardFunction] = load_named_class(FORMS[declared["form"]])
             return reward.from_saved(arrays, declared)
     raise ValueError(f"part {name!r} is none of {', '.join((*_REWARDS, *_POLICIES))}")
+
+
+def finite(number: Any) -> float:
+    """A number read from a file.
+
+    Raises:
+        ValueError: If it is none, or not finite.
+    """
+    if type(number) not in (int, float) or not abs(number) <= sys.float_info.max:
+        raise ValueError(f"a finite number is wanted, got {number!r}")
+    return float(number)
