@@ -122,7 +122,7 @@ class ControlTask(Task):
             preferences=compared.given,
         )
         self._training = training
-        self._recorded = RecordedData(self.info, lambda: self.expert(), mixed, compared)
+        self._recorded = RecordedData(self.info, self.expert, mixed, compared)
         self._assets = ASSETS / info.id.split("/", 1)[1]
 
     def expert(self) -> Policy:
