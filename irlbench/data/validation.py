@@ -22,6 +22,8 @@ class EpisodeChecker:
         action_space: `Box` or `Discrete`.
         horizon: Most steps of an episode.
         clip_actions: Clip actions to their bounds instead of refusing them.
+        correct_time_limits: Take episodes that end as terminated in the last possible step for cut.
+        at_time_limit: Episodes that did so, so far.
         clipped: Action components that were clipped so far.
         components: Action components seen so far.
         worst: The value farthest outside the bounds so far, or None.
@@ -32,6 +34,8 @@ class EpisodeChecker:
     action_space: Space[Any]
     horizon: int
     clip_actions: bool = False
+    correct_time_limits: bool = False
+    at_time_limit: int = 0
     clipped: int = 0
     components: int = 0
     worst: float | None = None
@@ -125,6 +129,21 @@ class EpisodeChecker:
                 int(early[0]),
             )
         return values.astype(bool)
+
+    def ends(
+        self, terminations: NDArray[np.bool_], truncations: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Flags of one episode, `[steps]` each; counts and corrects those at the time limit.
+
+        Recorders often take the time limit for a terminal state. Whoever learns values from that
+        believes that nothing comes after.
+        """
+        if len(terminations) < self.horizon or not terminations[-1]:
+            return terminations, truncations
+        self.at_time_limit += 1
+        if not self.correct_time_limits:
+            return terminations, truncations
+        return np.zeros_like(terminations), terminations
 
     def _rest(self, space: Space[Any], field: str) -> tuple[int, ...]:
         """Shape of one value."""

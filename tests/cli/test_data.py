@@ -45,7 +45,7 @@ def _import(archive, *more):
 
 def test_an_empty_cache_folder(capsys):
     assert main(["data", "list"]) == 0
-    assert "no demonstrations in" in capsys.readouterr().out
+    assert "no data sets in" in capsys.readouterr().out
 
 
 def test_importing_and_listing(capsys, archive):
@@ -70,7 +70,7 @@ def test_preferences_are_listed(capsys):
     out = capsys.readouterr().out
     (row,) = (line for line in out.splitlines() if "gridworld/four-rooms-v0" in line)
     name = preference_folder(home(), id, {"pairs": 3}).name
-    wanted = ["gridworld/four-rooms-v0", f"preferences/{name}", "3", "33%", "15"]
+    wanted = ["gridworld/four-rooms-v0", f"preferences/{name}", "built", "3", "33%", "15"]
     assert row.split() == [*wanted, summary.content_hash[:12]]
     assert "episodes" not in out
 
@@ -89,7 +89,7 @@ def test_actions_out_of_bounds_are_refused_unless_asked(capsys, archive):
     assert told.startswith("irlbench: hops.npz, field 'actions_0', row 0:")
     assert "--clip-actions" in told
     assert main(["data", "list"]) == 0
-    assert "no demonstrations in" in capsys.readouterr().out
+    assert "no data sets in" in capsys.readouterr().out
 
 
 def test_a_pickle_is_refused(capsys, tmp_path):
