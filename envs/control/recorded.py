@@ -205,8 +205,9 @@ class RecordedData:
 
         own, horizon = self._preferences, self._info.horizon
         pool = replace(own, pairs=pairs, given=pairs, segment=request.segment or own.segment)
-        items = math.ceil(2 * pairs / len(self._mixture.random_actions))
-        # So many steps that no behaviour has too few segments.
+        kinds = len(self._mixture.random_actions)
+        # So many steps that no behaviour has too few segments: in kinds^2 pairs each has 2 kinds.
+        items = 2 * kinds * math.ceil(pairs / kinds**2)
         mixture = replace(self._mixture, steps=items * min(pool.segment, horizon))
 
         def compare() -> Preferences:
