@@ -175,6 +175,7 @@ def _checked(found: Iterable[RawEpisode], checker: EpisodeChecker) -> Recording:
             )
         )
         rewards.append(checker.rewards(arrays["rewards"], places["rewards"], steps))
+    checker.finish()
     return Recording(episodes, rewards, checker.observation_space, checker.action_space)
 
 
@@ -216,5 +217,6 @@ def _import_preferences(
     home: Path,
 ) -> PreferenceSummary:
     found = read_preferences(archive, checker, name)
+    checker.finish()
     whole = {**recipe, **_told(checker)}
     return write_preferences(place_of(task_id, name, home), f"{task_id}/{name}", found, whole)

@@ -144,8 +144,8 @@ BAD: dict[str, tuple[dict, str]] = {
     ),
     "action out of range": (
         {"changes": {"actions_1": lambda a: put((1, 0), 1.5)(put((3, 1), -7.25)(a))}},
-        "field 'actions_1', row 1: 2 of 8 action components lie outside [-1, 1]; the farthest is "
-        "-7.25 in row 3: --clip-actions clips them",
+        "field 'actions_1', row 1: 2 of 16 action components lie outside [-1, 1]; the farthest is "
+        "-7.25 in row 3 of 'actions_1': --clip-actions clips them",
     ),
     "ends in the middle": (
         {"changes": {"truncations_0": put(1, True)}},
@@ -316,7 +316,9 @@ def test_recorded_hopper_episodes(tmp_path):
     from irlbench.registry import registry
 
     hopper = registry().task("control/hopper")
-    with pytest.raises(DataError, match=r"'actions_0', row 0: 1306 of 3000 .* -5.0795 in row 590"):
+    with pytest.raises(
+        DataError, match=r"'actions_0', row 0: 2,623 of 6,000 .* -5.13232 in row 932 of"
+    ):
         _import(RECORDED, tmp_path, hopper)
     with pytest.raises(DataError, match=r"'observations_0'.* expected"):
         _import(RECORDED.with_name("HalfCheetah-v4.npz"), tmp_path, hopper, clip_actions=True)

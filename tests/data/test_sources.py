@@ -342,7 +342,10 @@ def test_preferences_of_annotators(tmp_path):
         ({"obs_1": np.zeros(4)}, r"'obs_1': has shape \(4,\), expected \[pairs, length"),
         ({"obs_1": np.zeros((0, 5, 3))}, r"'obs_1': has shape \(0, 5, 3\)"),
         ({"obs_2": np.full((4, 5, 3), np.inf)}, r"'obs_2\[0\]', row 0: holds inf"),
-        ({"action_2": np.full((4, 5, 2), -1.5)}, r"8 of 8 action components .* is -1.5 in row 0"),
+        (
+            {"action_2": np.full((4, 5, 2), -1.5)},
+            r"32 of 64 action components .* is -1.5 in row 0 of",
+        ),
     ],
 )
 def test_preferences_that_cannot_be_used(tmp_path, changes, said):
