@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium
 
@@ -19,6 +19,10 @@ from irlbench.policy import Policy
 from irlbench.problem import Budget, OpenProblem, Problem
 from irlbench.reward import RewardFunction
 from irlbench.serialisation import read_json, sha256_json
+
+if TYPE_CHECKING:
+    from irlbench.data.building import BuildRequest
+    from irlbench.data.named import Summary
 
 Split = Literal["validation", "test"]
 
@@ -120,7 +124,8 @@ class TaskOptions:
 
     Attributes:
         data: Path that `--data` named.
-        demos: Name of imported demonstrations that replace the task's own.
+        demos: Name of a data set (imported, or built under a name) that replaces the task's own
+            demonstrations, or its preferences if it holds those.
         model: Path or `hub-id@revision` of the language model.
         device: "cpu" or "cuda".
     """
@@ -350,6 +355,18 @@ class Task(ABC):
             UsageError: If this task's expert is not trained (a demonstrator by rule, data).
         """
         raise UsageError(f"{self.id} has no expert to train")
+
+    def build(self, request: BuildRequest, home: Path) -> Summary:
+        """Makes a data set beside the task's own, which `--demos` takes by its name.
+
+        Args:
+            request: Which.
+            home: The cache folder.
+
+        Raises:
+            UsageError: If this task makes none, or the name is taken.
+        """
+        raise UsageError(f"{self.id} makes no data sets beside its own")
 
     def hidden_files(self, options: TaskOptions, home: Path) -> tuple[Path, ...]:
         """Files and folders that no learner may open: recordings with rewards, expert, references.

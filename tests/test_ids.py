@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from irlbench.cli import main
-from irlbench.data.importing import imported, list_datasets
 from irlbench.data.minari_store import built_folder
+from irlbench.data.named import list_sets, named
 from irlbench.errors import UsageError
 from irlbench.registry import Registry, registry
 from irlbench.task import TaskInfo, TaskOptions
@@ -77,7 +77,7 @@ def test_demos_lead_nowhere_else(tmp_path, name):
     home = tmp_path / "home"
     (home / "data" / "control" / "cartpole-v0").mkdir(parents=True)
     with pytest.raises(UsageError):
-        imported("control/cartpole-v0", name, home)
+        named("control/cartpole-v0", name, home)
     with pytest.raises(UsageError):
         registry().task("control/cartpole").prepare(TaskOptions(demos=name), home)
 
@@ -87,7 +87,7 @@ def test_data_sets_stay_in_the_cache_folder(tmp_path, id):
     with pytest.raises(UsageError, match="can have no folder"):
         built_folder(tmp_path, id, {})
     with pytest.raises(UsageError, match="can have no folder"):
-        list_datasets(tmp_path, id)
+        list_sets(tmp_path, id)
 
 
 def test_names_on_the_command_line_are_no_paths(tmp_path, monkeypatch, capsys):

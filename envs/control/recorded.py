@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from irlbench.envs.control.behaviours import NoisyPolicy
 from irlbench.envs.control.mixtures import Mixture, record_in_turns
 from irlbench.envs.control.preferences import PreferencePool
 from irlbench.randomness import EVALUATION_SEEDS
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from irlbench.data.building import BuildRequest
+    from irlbench.data.demonstrations import Episode
     from irlbench.data.minari_store import DatasetSummary, Recording
+    from irlbench.data.named import Summary
     from irlbench.data.preference_store import PreferenceSummary
     from irlbench.data.preferences import Preferences
     from irlbench.envs.control.reward_evaluation import HeldOut
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Whole episodes of each behaviour, of seeds that nothing else has.
 _HELD_OUT, _HELD_OUT_SEED = Mixture(steps=8000), EVALUATION_SEEDS + 5 * 10**6
+#: Where the seeds of sets that users ask for begin, and how many each has.
+_ASKED, _EACH = EVALUATION_SEEDS + 10**8, 10**6
 
 
 class RecordedData:
@@ -47,13 +58,8 @@ class RecordedData:
 
     def _set(self, name: str, demonstrator: str, *parts: str) -> tuple[str, dict[str, Any]]:
         """Id and recipe of a set: it hangs on some parts of the task's recipe."""
-        recipe = {
-            "demonstrator": demonstrator,
-            "environment": self._info.environment,
-            "horizon": self._info.horizon,
-            **{part: self._info.recipe[part] for part in ("expert", *parts)},
-        }
-        return f"{self._info.id}/{name}", recipe
+        mine = {part: self._info.recipe[part] for part in parts}
+        return f"{self._info.id}/{name}", {**self._recipe(demonstrator), **mine}
 
     @property
     def demonstrations(self) -> tuple[str, dict[str, Any]]:
@@ -136,7 +142,94 @@ class RecordedData:
 
         self.ensure_mixed(home)
         folder = built_folder(home, *self.mixed)
-        acted = list(zip(read_dataset(folder), read_rewards(folder), strict=True))
-        groups = self._mixture.grouped([len(episode) for episode, _ in acted])
-        behaviours = [[acted[place] for place in group] for group in groups]
-        return self._preferences.compare(behaviours, self._info.recipe["preferences"]["seed"])
+        return _judge(
+            self._preferences,
+            self._mixture,
+            read_dataset(folder).episodes,
+            read_rewards(folder),
+            self._info.recipe["preferences"]["seed"],
+        )
+
+    def build(self, request: BuildRequest, home: Path) -> Summary:
+        """Makes a set that a user asks for; see `Task.build`."""
+        seed = _ASKED + request.seed * _EACH
+        if request.preferences is not None:
+            return self._build_preferences(request, request.preferences, seed, home)
+        assert request.demonstrations is not None
+        return self._build_demonstrations(request, request.demonstrations, seed, home)
+
+    def _recipe(self, demonstrator: str) -> dict[str, Any]:
+        return {
+            "demonstrator": demonstrator,
+            "environment": self._info.environment,
+            "horizon": self._info.horizon,
+            "expert": self._info.recipe["expert"],
+        }
+
+    def _build_demonstrations(
+        self, request: BuildRequest, episodes: int, seed: int, home: Path
+    ) -> Summary:
+        from irlbench.data.building import build_demonstrations
+        from irlbench.envs.control.environments import make_one
+
+        how = {**self._info.recipe["demonstrations"], "count": episodes, "seed": seed}
+        if request.mixed:
+            how["random_actions"] = list(self._mixture.random_actions)
+
+        def record() -> Recording:
+            expert = self._expert()
+            policies: list[Policy] = [expert]
+            if request.mixed:
+                env = make_one(self._info.environment)
+                env.close()
+                shares = self._mixture.random_actions
+                policies = [NoisyPolicy(expert, env.action_space, share) for share in shares]
+            return record_in_turns(
+                self._info.environment,
+                policies,
+                episodes,
+                self._info.horizon,
+                seed,
+                deterministic=how["deterministic"],
+            )
+
+        recipe = self._recipe("mixture" if request.mixed else "expert")
+        return build_demonstrations(
+            self._info.id, request, {**recipe, "demonstrations": how}, record, home
+        )
+
+    def _build_preferences(
+        self, request: BuildRequest, pairs: int, seed: int, home: Path
+    ) -> Summary:
+        from irlbench.data.building import build_preferences
+
+        own, horizon = self._preferences, self._info.horizon
+        pool = replace(own, pairs=pairs, given=pairs, segment=request.segment or own.segment)
+        kinds = len(self._mixture.random_actions)
+        # So many steps that no behaviour has too few segments: in kinds^2 pairs each has 2 kinds.
+        items = 2 * kinds * math.ceil(pairs / kinds**2)
+        mixture = replace(self._mixture, steps=items * min(pool.segment, horizon))
+
+        def compare() -> Preferences:
+            done = mixture.record(self._info.environment, self._expert(), horizon, seed)
+            return _judge(pool, mixture, done.episodes, done.rewards, seed)
+
+        recipe = {
+            **self._recipe("mixture"),
+            "mixture": mixture.recipe(seed),
+            "preferences": pool.recipe(seed),
+        }
+        return build_preferences(self._info.id, request, recipe, compare, home)
+
+
+def _judge(
+    pool: PreferencePool,
+    mixture: Mixture,
+    episodes: Sequence[Episode],
+    rewards: Sequence[NDArray[np.float64]],
+    seed: int,
+) -> Preferences:
+    """Preferences over segments of a recorded mixture."""
+    groups = mixture.grouped([len(episode) for episode in episodes])
+    behaviours = [[(episodes[place], rewards[place]) for place in group] for group in groups]
+    return pool.compare(behaviours, seed)

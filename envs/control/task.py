@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import gymnasium
     from gymnasium.vector import VectorEnv
 
+    from irlbench.data.building import BuildRequest
+    from irlbench.data.named import Summary
     from irlbench.envs.control.reward_evaluation import HeldOut, RewardJudge
     from irlbench.reward import RewardFunction
 
@@ -122,7 +124,7 @@ class ControlTask(Task):
             preferences=compared.given,
         )
         self._training = training
-        self._recorded = RecordedData(self.info, lambda: self.expert(), mixed, compared)
+        self._recorded = RecordedData(self.info, self.expert, mixed, compared)
         self._assets = ASSETS / info.id.split("/", 1)[1]
 
     def expert(self) -> Policy:
@@ -165,51 +167,65 @@ class ControlTask(Task):
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:
         """See `Task.prepare`. Builds what it supplies, or finds what the user brought."""
-        from irlbench.data.importing import imported
+        from irlbench.data.minari_store import DatasetSummary
+        from irlbench.data.named import named
+        from irlbench.data.preference_store import PreferenceSummary
 
         self.refuse(options, "demos")
         self._require_expert()
-        judged = self._recorded.ensure_preferences(home)
-        built = {
-            "offline_transitions": self._recorded.ensure_mixed(home).content_hash,
-            "preferences": judged.content_hash,
-        }
-        if options.demos is None:
-            summary = self._recorded.ensure_demonstrations(home)
-            return Prepared(
-                built={"demonstrations": summary.content_hash, **built},
-                available=summary.episodes,
-                available_preferences=judged.comparisons,
-            )
-        _, summary = imported(self.id, options.demos, home)
-        demonstrator = dict(summary.demonstrator)
-        if "clipped" in summary.recipe:
-            demonstrator["clipped_fraction"] = summary.recipe["clipped"]["fraction"]
+        brought = None if options.demos is None else named(self.id, options.demos, home).summary
+        built = {"offline_transitions": self._recorded.ensure_mixed(home).content_hash}
+        given, anchors = {}, {}
+        if isinstance(brought, DatasetSummary):
+            shown, given["demonstrations"] = brought, brought.content_hash
+            anchors["demonstrator"] = dict(brought.demonstrator)
+            if "clipped" in brought.recipe:
+                share = brought.recipe["clipped"]["fraction"]
+                anchors["demonstrator"]["clipped_fraction"] = share
+        else:
+            shown = self._recorded.ensure_demonstrations(home)
+            built["demonstrations"] = shown.content_hash
+        if isinstance(brought, PreferenceSummary):
+            judged, given["preferences"] = brought, brought.content_hash
+        else:
+            judged = self._recorded.ensure_preferences(home)
+            built["preferences"] = judged.content_hash
         return Prepared(
-            given={"demonstrations": summary.content_hash},
+            given=given,
             built=built,
-            anchors={"demonstrator": demonstrator},
-            available=summary.episodes,
+            anchors=anchors,
+            available=shown.episodes,
             available_preferences=judged.comparisons,
         )
 
+    def build(self, request: BuildRequest, home: Path) -> Summary:
+        """See `Task.build`."""
+        self._require_expert()
+        return self._recorded.build(request, home)
+
     def problem(self, request: ProblemRequest, home: Path) -> Problem:
         """See `Task.problem`. Sets are read and never made here: that takes the true reward."""
-        from irlbench.data.importing import imported
-        from irlbench.data.minari_store import built_folder, read_dataset
-        from irlbench.data.preference_store import preference_folder, read_preferences
+        from irlbench.data.minari_store import DatasetSummary, built_folder, read_dataset
+        from irlbench.data.named import named
+        from irlbench.data.preference_store import (
+            PreferenceSummary,
+            preference_folder,
+            read_preferences,
+        )
 
         name, recorded = request.options.demos, self._recorded
 
+        def folder_of(kind: type[Summary], own: Path) -> Path:
+            brought = None if name is None else named(self.id, name, home)
+            return brought.folder if brought and isinstance(brought.summary, kind) else own
+
         def demonstrations() -> Any:
-            if name is None:
-                folder = built_folder(home, *recorded.demonstrations)
-            else:
-                folder, _ = imported(self.id, name, home)
+            folder = folder_of(DatasetSummary, built_folder(home, *recorded.demonstrations))
             return read_dataset(folder).draw(request.demonstrations, request.seed)
 
         def preferences() -> Any:
-            folder = preference_folder(home, *recorded.preferences)
+            own = preference_folder(home, *recorded.preferences)
+            folder = folder_of(PreferenceSummary, own)
             return read_preferences(folder).draw(request.preferences, request.seed)
 
         def offline_transitions() -> Any:

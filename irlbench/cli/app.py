@@ -57,7 +57,9 @@ app = _group(
     "A benchmark for inverse reinforcement learning and imitation: gridworlds, control, text.",
     epilog="Begin with: irlbench run smoke\n\nthen: irlbench report runs/smoke",
 )
-data_app = _group("data", "Demonstrations: what there is, and bringing your own.")
+data_app = _group(
+    "data", "Demonstrations and preferences: what there is, making more, bringing your own."
+)
 models_app = _group("models", "The language models that ship.")
 experts_app = _group("experts", "The experts that demonstrate the tasks.")
 
@@ -94,7 +96,9 @@ app.command("check", rich_help_panel=_RUNNING, epilog=check.EXAMPLES)(check.chec
 app.command("list", rich_help_panel=_LOOKING, epilog=listing.EXAMPLES)(listing.list_command)
 app.command("doctor", rich_help_panel=_LOOKING)(doctor.doctor)
 data_app.command("list")(data.list_command)
-data_app.command("import", epilog=data.EXAMPLES)(data.import_command)
+data_app.command("build", epilog=data.BUILD_EXAMPLES)(data.build_command)
+data_app.command("import", epilog=data.IMPORT_EXAMPLES)(data.import_command)
+data_app.command("export", epilog=data.EXPORT_EXAMPLES)(data.export_command)
 models_app.command("train")(models.train)
 experts_app.command("train", epilog=experts.EXAMPLES)(experts.train)
 experts_app.command("evaluate")(experts.evaluate)

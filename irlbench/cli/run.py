@@ -193,7 +193,8 @@ def run(
             "--demos",
             panel=_GIVEN,
             metavar="NAME",
-            help="Imported demonstrations in place of the task's own (`irlbench data list`).",
+            help="A data set in place of the task's own demonstrations, or preferences "
+            "(`irlbench data list`).",
         ),
     ] = None,
     data: Annotated[

@@ -31,12 +31,15 @@ class Episode:
         actions: `[T, ...]`, or None where only observations were recorded.
         terminations: bool `[T]`: the environment ended the episode.
         truncations: bool `[T]`: something outside the environment did (a time limit).
+        following: What each action led to, `[T, ...]`, where steps between were left out; else
+            None. Read `next_observations`, which is there always.
     """
 
     observations: NDArray[Any]
     actions: NDArray[Any] | None
     terminations: NDArray[np.bool_]
     truncations: NDArray[np.bool_]
+    following: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         steps = len(self.terminations)
@@ -56,13 +59,39 @@ class Episode:
                 f"{steps} terminations, but {len(self.truncations)} truncations",
                 field="truncations",
             )
-        for name in ("observations", "actions", "terminations", "truncations"):
+        if self.following is not None and len(self.following) != steps:
+            raise DataError(
+                f"{steps} steps, but {len(self.following)} led anywhere", field="following"
+            )
+        for name in ("observations", "actions", "terminations", "truncations", "following"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _frozen(np.asarray(value)))
 
     def __len__(self) -> int:
         return len(self.terminations)
+
+    @property
+    def next_observations(self) -> NDArray[Any]:
+        """What each action truly led to, `[T, ...]`."""
+        return self.observations[1:] if self.following is None else self.following
+
+    def subsampled(self, every: int) -> Episode:
+        """Every k-th of its steps, from the first on, each with what it truly led to.
+
+        Args:
+            every: k, from 1 on; 1 is the episode itself.
+        """
+        if every == 1:
+            return self
+        kept, led = slice(0, len(self), every), self.next_observations[::every]
+        return Episode(
+            np.concatenate([self.observations[:-1][kept], led[-1:]]),
+            None if self.actions is None else self.actions[kept],
+            self.terminations[kept],
+            self.truncations[kept],
+            led,
+        )
 
     def segment(self, first: int, beyond: int) -> Episode:
         """Some steps of it, with the observation that the last of them led to.
@@ -76,6 +105,7 @@ class Episode:
             None if self.actions is None else self.actions[first:beyond],
             self.terminations[first:beyond],
             self.truncations[first:beyond],
+            None if self.following is None else self.following[first:beyond],
         )
 
     def __repr__(self) -> str:
@@ -227,7 +257,7 @@ class Demonstrations(Generic[AnyEpisode]):
                 e.actions[p] for e, p in zip(kept, parts, strict=True) if e.actions is not None
             ),
             next_observations=_join(
-                e.observations[1:][p] for e, p in zip(kept, parts, strict=True)
+                e.next_observations[p] for e, p in zip(kept, parts, strict=True)
             ),
             terminations=_join(e.terminations[p] for e, p in zip(kept, parts, strict=True)),
         )

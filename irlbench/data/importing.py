@@ -1,39 +1,43 @@
-"""Brings recorded demonstrations into the cache folder, checked before anything learns from them.
+"""Brings recorded data into the cache folder, checked before anything learns from it.
 
-An archive holds, for each episode i from 0, `observations_i` (one row more than steps),
-`actions_i`, `rewards_i`, `terminations_i` and `truncations_i`.
+Demonstrations come from an archive (`.npz`; for each episode i from 0 `observations_i`, one row more
+than steps, `actions_i`, `rewards_i`, `terminations_i` and `truncations_i`), from a Minari data set,
+or from a folder of the `imitation` package's trajectories; preferences from an archive (see
+`preference_npz`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from gymnasium import Space, spaces
 
+from irlbench.data.arrow_folder import STATE
 from irlbench.data.demonstrations import Episode
-from irlbench.data.minari_store import (
-    SUMMARY,
-    DatasetSummary,
-    Recording,
-    datasets_in,
-    read_summary,
-    write_dataset,
+from irlbench.data.minari_store import DatasetSummary, Recording, write_dataset
+from irlbench.data.named import Summary, place_of, require_free, require_name
+from irlbench.data.npz import NpzFile
+from irlbench.data.preference_npz import holds_preferences, read_preferences
+from irlbench.data.preference_store import PreferenceSummary, write_preferences
+from irlbench.data.sources import (
+    RawEpisode,
+    imitation_episodes,
+    minari_episodes,
+    minari_folder,
+    npz_count,
+    npz_episodes,
+    npz_ignored,
 )
-from irlbench.data.npz import NpzFile, numbered
 from irlbench.data.validation import EpisodeChecker
-from irlbench.errors import DataError, UnknownNameError, UsageError
-from irlbench.home import below
-from irlbench.serialisation import sha256_file
+from irlbench.errors import DataError, UsageError
+from irlbench.serialisation import sha256_file, sha256_json
 
-FIELDS = ("observations", "actions", "rewards", "terminations", "truncations")
-#: Names under which tasks keep what they build themselves.
-RESERVED = frozenset({"expert", "mixed", "preferences"})
-#: Fields that are no part of an episode are named in the summary, so many and no longer.
-_NAMED, _LONGEST = 5, 80
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: Fields that are no part of an episode are named in the summary, so many of them.
+_NAMED = 5
+_MINARI_ID = re.compile(r"[\w-]+(/[\w-]+)*-v\d+")
 
 
 class ImportTarget(Protocol):
@@ -51,156 +55,168 @@ class ImportTarget(Protocol):
         """Observation and action space, or None where the task takes no imports."""
 
 
-@dataclass(frozen=True)
-class DatasetEntry:
-    """One data set of the cache folder.
-
-    Attributes:
-        task: Task id.
-        name: What `--demos` takes; for what a task built itself, its place below the task.
-        kind: "built" or "imported".
-        folder: Where it is.
-        summary: What is known of it.
-    """
-
-    task: str
-    name: str
-    kind: Literal["built", "imported"]
-    folder: Path
-    summary: DatasetSummary
-
-
-def import_demonstrations(
-    path: str | Path, task: ImportTarget, *, name: str, clip_actions: bool = False, home: Path
-) -> DatasetSummary:
-    """Checks an archive of episodes and stores it for `--demos NAME`.
+def import_set(
+    source: str | Path,
+    task: ImportTarget,
+    *,
+    name: str,
+    clip_actions: bool = False,
+    correct_time_limits: bool = False,
+    home: Path,
+) -> Summary:
+    """Checks recorded data and stores it for `--demos NAME`.
 
     Args:
-        path: A `.npz` archive; see the module.
-        task: The task that they demonstrate.
-        name: What they will be called.
+        source: A `.npz` archive, a folder (of Minari, or of `imitation`), or the id of a Minari
+            data set that was downloaded; see the module.
+        task: The task that it belongs to.
+        name: What it will be called.
         clip_actions: Clip continuous actions to their bounds. The share of components that this
             touched is kept in the summary, as are the names of fields that were not read.
+        correct_time_limits: Take episodes that end as terminated in the last possible step for cut
+            by the time limit. How many there were is kept in the summary, corrected or not.
         home: The cache folder.
 
     Returns:
-        The summary; `summary.demonstrator` is the anchor that results are measured against.
+        The summary; for demonstrations, `summary.demonstrator` is the anchor that results are
+        measured against.
 
     Raises:
         UsageError: If the task takes no imports, or the name cannot be used.
-        DataError: If the archive cannot be used: names file, field and row.
+        DataError: If the data cannot be used: names file, field and row.
     """
     both = task.spaces()
     if both is None:
-        raise UsageError(f"{task.id} takes no imported demonstrations")
-    if not _NAME.fullmatch(name) or name in RESERVED:
-        raise UsageError(
-            f"--name {name!r} cannot be used: letters, digits, '.', '_' and '-', "
-            f"and not {' or '.join(map(repr, sorted(RESERVED)))}"
-        )
+        raise UsageError(f"{task.id} takes no imported data")
+    require_name(name)
     if clip_actions and not isinstance(both[1], spaces.Box):
         raise UsageError(f"--clip-actions: the actions of {task.id} are discrete")
-    file = Path(path)
-    checker = EpisodeChecker(file.name, *both, horizon=task.info.horizon, clip_actions=clip_actions)
-    recording, ignored = _read(file, checker)
-    recipe: dict[str, Any] = {
-        "demonstrator": "imported",
-        "source": {"file": file.name, "sha256": sha256_file(file)},
-    }
+    path = _found(source)
+    checker = EpisodeChecker(
+        path.name,
+        *both,
+        horizon=task.info.horizon,
+        clip_actions=clip_actions,
+        correct_time_limits=correct_time_limits,
+    )
+    if path.is_dir():
+        require_free(task.id, name, home, preferences=False)
+        return _import_folder(path, checker, task.id, name, home)
+    with NpzFile(path) as archive:
+        compared = holds_preferences(archive)
+        require_free(task.id, name, home, preferences=compared)
+        recipe: dict[str, Any] = {"source": {"file": path.name, "sha256": sha256_file(path)}}
+        if compared:
+            return _import_preferences(archive, checker, task.id, name, recipe, home)
+        recording = _checked(npz_episodes(archive, path.name), checker)
+        ignored = npz_ignored(archive, npz_count(archive, path.name))
     if ignored:
         recipe["ignored"] = {"fields": len(ignored), "first": ignored[:_NAMED]}
+    return _store(recording, checker, task.id, name, recipe, home)
+
+
+def _found(source: str | Path) -> Path:
+    """The file or folder that a path or a Minari id names.
+
+    Raises:
+        DataError: If there is none.
+    """
+    path = Path(source)
+    if not path.exists() and _MINARI_ID.fullmatch(str(source)):
+        from minari.storage.datasets_root_dir import get_dataset_path
+
+        kept: Path = get_dataset_path(str(source))
+        if minari_folder(kept) is None:
+            raise DataError(
+                f"neither a file nor a Minari data set in {kept.parent}: download it by "
+                f"`minari download {source}`",
+                file=str(source),
+            )
+        return kept
+    return path
+
+
+def _import_folder(
+    path: Path, checker: EpisodeChecker, task_id: str, name: str, home: Path
+) -> DatasetSummary:
+    minari = minari_folder(path)
+    if minari is not None:
+        files, episodes = [minari / "main_data.hdf5"], minari_episodes(minari)
+    elif (path / STATE).is_file():
+        files, episodes = sorted(path.glob("*.arrow")), imitation_episodes(path)
+    else:
+        raise DataError(
+            f"holds neither a Minari data set (data/metadata.json) nor trajectories of imitation "
+            f"({STATE})",
+            file=path.name,
+        )
+    recording = _checked(episodes, checker)
+    hashed = sha256_json([sha256_file(file) for file in files])
+    recipe = {"source": {"file": path.name, "sha256": hashed}}
+    return _store(recording, checker, task_id, name, recipe, home)
+
+
+def _checked(found: Iterable[RawEpisode], checker: EpisodeChecker) -> Recording:
+    episodes, rewards = [], []
+    for raw in found:
+        arrays, places = raw.arrays, raw.places
+        steps = checker.steps(arrays["actions"], places["actions"])
+        flags = checker.ends(
+            *(
+                checker.flags(arrays[stem], places[stem], steps)
+                for stem in ("terminations", "truncations")
+            )
+        )
+        episodes.append(
+            Episode(
+                checker.observations(arrays["observations"], places["observations"], steps),
+                checker.actions(arrays["actions"], places["actions"], steps),
+                *flags,
+            )
+        )
+        rewards.append(checker.rewards(arrays["rewards"], places["rewards"], steps))
+    checker.finish()
+    return Recording(episodes, rewards, checker.observation_space, checker.action_space)
+
+
+def _told(checker: EpisodeChecker) -> dict[str, Any]:
+    """What a summary says of what was found in checking."""
+    told: dict[str, Any] = {"demonstrator": "imported"}
     if checker.clipped:
-        recipe["clipped"] = {
+        told["clipped"] = {
             "components": checker.clipped,
             "fraction": checker.clipped / checker.components,
             "worst": checker.worst,
         }
-    return write_dataset(_place(task.id, name, home), f"{task.id}/{name}", recording, recipe)
+    if checker.at_time_limit:
+        told["time_limit"] = {
+            "episodes": checker.at_time_limit,
+            "corrected": checker.correct_time_limits,
+        }
+    return told
 
 
-def _read(file: Path, checker: EpisodeChecker) -> tuple[Recording, list[str]]:
-    """The episodes, and the names of the fields that are no part of any."""
-    with NpzFile(file) as archive:
-        seen = {stem: numbered(archive.fields, stem) for stem in FIELDS}
-        count = _episodes(file, seen)
-        episodes, rewards = [], []
-        for i in range(count):
-            raw = {stem: archive.read(f"{stem}_{i}") for stem in FIELDS}
-            steps = checker.steps(raw["actions"], f"actions_{i}")
-            episodes.append(
-                Episode(
-                    checker.observations(raw["observations"], f"observations_{i}", steps),
-                    checker.actions(raw["actions"], f"actions_{i}", steps),
-                    checker.flags(raw["terminations"], f"terminations_{i}", steps),
-                    checker.flags(raw["truncations"], f"truncations_{i}", steps),
-                )
-            )
-            rewards.append(checker.rewards(raw["rewards"], f"rewards_{i}", steps))
-        used = {f"{stem}_{i}" for stem in FIELDS for i in range(count)}
-        ignored = [field[:_LONGEST] for field in archive.fields if field not in used]
-    recording = Recording(episodes, rewards, checker.observation_space, checker.action_space)
-    return recording, ignored
+def _store(
+    recording: Recording,
+    checker: EpisodeChecker,
+    task_id: str,
+    name: str,
+    recipe: dict[str, Any],
+    home: Path,
+) -> DatasetSummary:
+    whole = {**recipe, **_told(checker)}
+    return write_dataset(place_of(task_id, name, home), f"{task_id}/{name}", recording, whole)
 
 
-def _episodes(file: Path, seen: dict[str, set[int]]) -> int:
-    """How many episodes there are, once every field of every one is found to be there."""
-    indices = set().union(*seen.values())
-    if not indices:
-        wanted = ", ".join(f"{stem}_0" for stem in FIELDS)
-        raise DataError(f"holds no episodes; expected fields {wanted}, ...", file=file.name)
-    for i in range(max(indices) + 1 if max(indices) < 2 * len(indices) else len(indices) + 1):
-        for stem in FIELDS:
-            if i not in seen[stem]:
-                raise DataError(
-                    f"is missing; every episode needs {', '.join(FIELDS)}, numbered from 0",
-                    file=file.name,
-                    field=f"{stem}_{i}",
-                )
-    return len(indices)
-
-
-def _place(task_id: str, name: str, home: Path) -> Path:
-    return below(home / "data", f"{task_id}/{name}")
-
-
-def imported(task_id: str, name: str, home: Path) -> tuple[Path, DatasetSummary]:
-    """The folder and the summary of imported demonstrations.
-
-    Args:
-        task_id: `<world>/<name>-v<N>`.
-        name: As given when they were imported.
-        home: The cache folder.
-
-    Raises:
-        UnknownNameError: If there are none of that name for this task.
-        DataError: If there are, but their summary is damaged.
-    """
-    if _NAME.fullmatch(name) and (_place(task_id, name, home) / SUMMARY).exists():
-        read_summary(_place(task_id, name, home))  # a damaged one is not listed, but named here
-    known = [entry.name for entry in list_datasets(home, task_id) if entry.kind == "imported"]
-    if name not in known:
-        error = UnknownNameError(f"demonstrations of {task_id}", name, known)
-        if not known:
-            raise UsageError(
-                f"there are no imported demonstrations of {task_id}, so none called {name!r}: "
-                "import them by `irlbench data import`"
-            ) from error
-        raise error
-    folder = _place(task_id, name, home)
-    return folder, read_summary(folder)
-
-
-def list_datasets(home: Path, task_id: str | None = None) -> list[DatasetEntry]:
-    """Every data set in the cache folder, or those of one task, sorted by place."""
-    root = home / "data"
-    place = root if task_id is None else below(root, task_id)
-    found = []
-    for folder, summary in datasets_in(place):
-        parts = folder.relative_to(root).parts
-        if len(parts) < 3:
-            continue  # no place of ours
-        world, task, *rest = parts
-        brought = summary.recipe.get("demonstrator") == "imported"
-        kind: Literal["built", "imported"] = "imported" if brought else "built"
-        found.append(DatasetEntry(f"{world}/{task}", "/".join(rest), kind, folder, summary))
-    return found
+def _import_preferences(
+    archive: NpzFile,
+    checker: EpisodeChecker,
+    task_id: str,
+    name: str,
+    recipe: dict[str, Any],
+    home: Path,
+) -> PreferenceSummary:
+    found = read_preferences(archive, checker, name)
+    checker.finish()
+    whole = {**recipe, **_told(checker)}
+    return write_preferences(place_of(task_id, name, home), f"{task_id}/{name}", found, whole)

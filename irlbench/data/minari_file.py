@@ -29,7 +29,7 @@ _OVERHEAD = 128 * 2**20
 
 
 def read_episodes(
-    path: Path, count: int, fields: Sequence[str], *, name: str
+    path: Path, count: int, fields: Sequence[str], *, name: str, mend: str = "delete its folder"
 ) -> list[dict[str, NDArray[Any]]]:
     """Some fields of the first episodes. Others are not opened.
 
@@ -38,6 +38,7 @@ def read_episodes(
         count: How many episodes.
         fields: Which fields.
         name: What messages call the file.
+        mend: What messages say is to be done.
 
     Returns:
         For each episode its arrays by field.
@@ -60,10 +61,10 @@ def read_episodes(
                     left -= arrays[field].nbytes
                 found.append(arrays)
     except DataError as error:
-        raise DataError(f"{error}; delete its folder", file=name) from error
+        raise DataError(f"{error}; {mend}", file=name) from error
     except Exception as error:  # whatever a damaged file provokes in h5py
         reason = str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
-        raise DataError(f"cannot be read: {reason}; delete its folder", file=name) from error
+        raise DataError(f"cannot be read: {reason}; {mend}", file=name) from error
     return found
 
 

@@ -41,7 +41,8 @@ from irlbench.serialisation import canonical_json, sha256_file, write_text_atomi
 #: 2: with the hash of the HDF5 file.
 FORMAT = 2
 SUMMARY = "summary.json"
-_FILE = Path("data", "main_data.hdf5")
+#: The arrays, within the folder; `metadata.json` beside it is Minari's too.
+FILE = Path("data", "main_data.hdf5")
 #: Bytes that HDF5 takes beyond the arrays: for each episode (15 to 23 thousand were seen), and in all.
 _EACH, _IN_ALL = 2**15, 2**20
 
@@ -90,10 +91,11 @@ class DatasetSummary:
         content_hash: From `content_hash`; equal for equal arrays, wherever they were built.
         file_hash: SHA-256 of the HDF5 file; it is compared before the file is opened.
         episodes: How many.
-        steps: Transitions over all of them.
+        steps: Transitions that readers are given, over all of them.
         demonstrator: Scores of who acted: "return" (undiscounted mean), "return_error" (standard
-            error, from two episodes on), "episodes" and "length".
-        recipe: What the data set was made from, and how: JSON values.
+            error, from two episodes on), "episodes" and "length"; of whole episodes.
+        recipe: What the data set was made from, and how: JSON values. Where "subsample" is in it,
+            readers are given every k-th step of the episodes alone.
     """
 
     id: str
@@ -104,13 +106,24 @@ class DatasetSummary:
     demonstrator: Mapping[str, float]
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def subsample(self) -> int:
+        """k, where readers are given every k-th step alone; else 1."""
+        return int(self.recipe.get("subsample", 1))
 
-def content_hash(recording: Recording) -> str:
+
+def content_hash(recording: Recording, subsample: int = 1) -> str:
     """SHA-256 over the arrays: names, types, shapes and values of all episodes, in order.
 
     The bytes of an HDF5 file differ from build to build; this does not.
+
+    Args:
+        recording: Whole episodes.
+        subsample: Readers are given every k-th step alone, which is other data.
     """
     digest = hashlib.sha256(b"irlbench demonstrations 1\n")
+    if subsample > 1:
+        digest.update(f"every {subsample}\n".encode())
     for episode, rewards in zip(recording.episodes, recording.rewards, strict=True):
         named = {name: getattr(episode, name) for name in FIELDS}
         for name, value in {**named, "rewards": rewards}.items():
@@ -141,12 +154,13 @@ def summarise(id: str, recording: Recording, recipe: Mapping[str, Any]) -> Datas
     }
     if len(returns) > 1:
         demonstrator["return_error"] = spread / math.sqrt(len(returns))
+    subsample = int(recipe.get("subsample", 1))
     return DatasetSummary(
         id,
-        content_hash(recording),
+        content_hash(recording, subsample),
         "",
         len(lengths),
-        sum(lengths),
+        sum(-(-length // subsample) for length in lengths),
         demonstrator,
         dict(recipe),
     )
@@ -175,7 +189,7 @@ def write_dataset(
     def fill(beside: Path) -> DatasetSummary:
         _require_room(beside, recording)
         _write_minari(beside / "data", id, recording, summary)
-        written = replace(summary, file_hash=sha256_file(beside / _FILE))
+        written = replace(summary, file_hash=sha256_file(beside / FILE))
         text = canonical_json({"format": FORMAT, **asdict(written)})
         write_text_atomic(beside / SUMMARY, text + "\n")
         return written
@@ -262,7 +276,9 @@ def _wrong(summary: DatasetSummary) -> str | None:
         "demonstrator": isinstance(demonstrator, dict)
         and {"return", "length", "episodes"} <= demonstrator.keys()
         and all(map(is_number, demonstrator.values())),
-        "recipe": isinstance(clipped, dict) and is_number(clipped.get("fraction")),
+        "recipe": isinstance(clipped, dict)
+        and is_number(clipped.get("fraction"))
+        and is_count(recipe.get("subsample", 1)),
     }
     return next((name for name, right in fits.items() if not right), None)
 
@@ -275,7 +291,8 @@ def read_dataset(folder: Path) -> Demonstrations[Episode]:
     """
     summary = read_summary(folder)
     found = _read(folder, summary, FIELDS)
-    episodes = as_episodes(found, name=_shown(folder))
+    whole = as_episodes(found, name=_shown(folder))
+    episodes = [episode.subsampled(summary.subsample) for episode in whole]
     steps = sum(map(len, episodes))
     if steps != summary.steps:
         raise DataError(
@@ -305,7 +322,7 @@ def _read(
 ) -> list[dict[str, NDArray[Any]]]:
     """Arrays of each episode, from a file that is as it was written."""
     try:
-        found = sha256_file(folder / _FILE, links=False)
+        found = sha256_file(folder / FILE, links=False)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", file=_shown(folder)) from error
     except DataError as error:
@@ -316,11 +333,11 @@ def _read(
             "import it again",
             file=_shown(folder),
         )
-    return read_episodes(folder / _FILE, summary.episodes, fields, name=_shown(folder))
+    return read_episodes(folder / FILE, summary.episodes, fields, name=_shown(folder))
 
 
 def _shown(folder: Path) -> str:
-    return f"{folder.name}/{_FILE.as_posix()}"
+    return f"{folder.name}/{FILE.as_posix()}"
 
 
 def built_folder(home: Path, id: str, recipe: Mapping[str, Any]) -> Path:

@@ -14,7 +14,7 @@ from irlbench.errors import DataError
 
 @dataclass
 class EpisodeChecker:
-    """Checks the arrays of one episode.
+    """Checks the arrays of episodes, one after the other; `finish` ends it.
 
     Attributes:
         file: Name of the file that they come from.
@@ -22,7 +22,9 @@ class EpisodeChecker:
         action_space: `Box` or `Discrete`.
         horizon: Most steps of an episode.
         clip_actions: Clip actions to their bounds instead of refusing them.
-        clipped: Action components that were clipped so far.
+        correct_time_limits: Take episodes that end as terminated in the last possible step for cut.
+        at_time_limit: Episodes that did so, so far.
+        clipped: Action components outside their bounds so far.
         components: Action components seen so far.
         worst: The value farthest outside the bounds so far, or None.
     """
@@ -32,9 +34,13 @@ class EpisodeChecker:
     action_space: Space[Any]
     horizon: int
     clip_actions: bool = False
+    correct_time_limits: bool = False
+    at_time_limit: int = 0
     clipped: int = 0
     components: int = 0
     worst: float | None = None
+    _first: tuple[str, int] | None = None
+    _farthest: tuple[str, int] | None = None
 
     def steps(self, actions: NDArray[Any], field: str) -> int:
         """The number of steps, by the actions; at least 1 and at most the horizon."""
@@ -85,26 +91,34 @@ class EpisodeChecker:
         outside = (checked < space.low) | (checked > space.high)
         self.components += checked.size
         if outside.any():
-            self._outside(checked, outside, field, space)
+            self._note_outside(checked, outside, field, space)
         return np.clip(checked, space.low, space.high).astype(space.dtype, copy=False)
 
-    def _outside(
+    def _note_outside(
         self, values: NDArray[Any], outside: NDArray[np.bool_], field: str, space: spaces.Box
     ) -> None:
         beyond = np.maximum(values - space.high, space.low - values)
         place = np.unravel_index(int(beyond.argmax()), values.shape)
         worst = float(values[place])
-        if not self.clip_actions:
-            raise self._error(
-                f"{int(outside.sum())} of {values.size} action components lie outside "
-                f"[{_bound(space.low)}, {_bound(space.high)}]; the farthest is {worst:.6g} in row "
-                f"{int(place[0])}: --clip-actions clips them",
-                field,
-                int(np.flatnonzero(outside.reshape(len(values), -1).any(axis=1))[0]),
-            )
         self.clipped += int(outside.sum())
+        if self._first is None:
+            rows = outside.reshape(len(values), -1).any(axis=1)
+            self._first = field, int(np.flatnonzero(rows)[0])
         if self.worst is None or abs(worst) > abs(self.worst):
-            self.worst = worst
+            self.worst, self._farthest = worst, (field, int(place[0]))
+
+    def finish(self) -> None:
+        """Refuses actions out of bounds, unless they are to be clipped, once all have been seen."""
+        if self.clip_actions or self._first is None or self._farthest is None:
+            return
+        space, (field, row) = self.action_space, self._farthest
+        assert isinstance(space, spaces.Box)
+        raise self._error(
+            f"{self.clipped:,} of {self.components:,} action components lie outside "
+            f"[{_bound(space.low)}, {_bound(space.high)}]; the farthest is {self.worst:.6g} in row "
+            f"{row} of {field!r}: --clip-actions clips them",
+            *self._first,
+        )
 
     def rewards(self, values: NDArray[Any], field: str, steps: int) -> NDArray[np.float64]:
         """Rewards, float64 `[steps]`."""
@@ -125,6 +139,21 @@ class EpisodeChecker:
                 int(early[0]),
             )
         return values.astype(bool)
+
+    def ends(
+        self, terminations: NDArray[np.bool_], truncations: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Flags of one episode, `[steps]` each; counts and corrects those at the time limit.
+
+        Recorders often take the time limit for a terminal state. Whoever learns values from that
+        believes that nothing comes after.
+        """
+        if len(terminations) < self.horizon or not terminations[-1]:
+            return terminations, truncations
+        self.at_time_limit += 1
+        if not self.correct_time_limits:
+            return terminations, truncations
+        return np.zeros_like(terminations), terminations
 
     def _rest(self, space: Space[Any], field: str) -> tuple[int, ...]:
         """Shape of one value."""

@@ -33,7 +33,7 @@ class Choices:
         demonstrations: Numbers of demonstrations, a trial for each.
         preferences: Numbers of preferences, a trial for each.
         track: Only this track.
-        demos: Name of imported demonstrations.
+        demos: Name of a data set that replaces the tasks' demonstrations or preferences.
         device: "cpu" or "cuda".
         threads: Threads of numerical libraries per trial.
     """
@@ -227,6 +227,11 @@ def trials(
                 for first in specs:
                     spec = dataclasses.replace(first, seed=seed)
                     made.setdefault(spec.id, spec)
+    if choices.demos and not any(spec.demos for spec in made.values()):
+        held = sorted({name for found in prepared.values() for name in found.given})
+        raise UsageError(
+            f"--demos {choices.demos}: no algorithm of this run takes {' or '.join(held)}"
+        )
     return list(made.values())
 
 
@@ -234,14 +239,16 @@ def _of_cell(cell: Cell, prepared: Prepared, choices: Choices) -> list[TrialSpec
     """One trial for each choice of what is given; the seed is still to be put in."""
     task, algorithm = cell.task, cell.algorithm
     needs = algorithm.needs_for(task.world, cell.track)
-    takes_demonstrations = "demonstrations" in needs
-    demos = choices.demos if takes_demonstrations else None
-    usual = None if demos else task.info.demonstrations
-    counts: Sequence[int | None] = cell.demonstrations or (usual,)
-    takes_preferences = "preferences" in needs
-    comparisons: Sequence[int | None] = choices.preferences or (task.info.preferences,)
+    takes_demonstrations, takes_preferences = "demonstrations" in needs, "preferences" in needs
+    brought = needs & prepared.given.keys() if choices.demos else frozenset()
+    usual = {"demonstrations": task.info.demonstrations, "preferences": task.info.preferences}
+    usual |= dict.fromkeys(brought)  # all that the user brought
+    counts: Sequence[int | None] = cell.demonstrations or (usual["demonstrations"],)
+    comparisons: Sequence[int | None] = choices.preferences or (usual["preferences"],)
     config, changed = _configured(cell)
     uses_given = takes_demonstrations or task.info.needs_data is not None
+    if choices.demos:
+        uses_given = bool(brought)
     if takes_demonstrations:
         _require_available("demonstrations", counts, prepared.available, task)
     if takes_preferences:
@@ -258,7 +265,7 @@ def _of_cell(cell: Cell, prepared: Prepared, choices: Choices) -> list[TrialSpec
         demonstrations=None,
         preferences=None,
         seed=0,
-        demos=demos,
+        demos=choices.demos if brought else None,
         given=dict(prepared.given) if uses_given else {},
         model=prepared.model,
         device=choices.device,

@@ -45,7 +45,7 @@ def _import(archive, *more):
 
 def test_an_empty_cache_folder(capsys):
     assert main(["data", "list"]) == 0
-    assert "no demonstrations in" in capsys.readouterr().out
+    assert "no data sets in" in capsys.readouterr().out
 
 
 def test_importing_and_listing(capsys, archive):
@@ -70,7 +70,7 @@ def test_preferences_are_listed(capsys):
     out = capsys.readouterr().out
     (row,) = (line for line in out.splitlines() if "gridworld/four-rooms-v0" in line)
     name = preference_folder(home(), id, {"pairs": 3}).name
-    wanted = ["gridworld/four-rooms-v0", f"preferences/{name}", "3", "33%", "15"]
+    wanted = ["gridworld/four-rooms-v0", f"preferences/{name}", "built", "3", "33%", "15"]
     assert row.split() == [*wanted, summary.content_hash[:12]]
     assert "episodes" not in out
 
@@ -89,7 +89,82 @@ def test_actions_out_of_bounds_are_refused_unless_asked(capsys, archive):
     assert told.startswith("irlbench: hops.npz, field 'actions_0', row 0:")
     assert "--clip-actions" in told
     assert main(["data", "list"]) == 0
-    assert "no demonstrations in" in capsys.readouterr().out
+    assert "no data sets in" in capsys.readouterr().out
+
+
+def test_episodes_at_the_time_limit_are_warned_of_and_corrected_when_asked(capsys, tmp_path):
+    path, steps = tmp_path / "long.npz", 200
+    np.savez(
+        path,
+        observations_0=np.zeros((steps + 1, 3), np.float32),
+        actions_0=np.zeros((steps, 1), np.float32),
+        rewards_0=np.zeros(steps),
+        terminations_0=np.arange(steps) == steps - 1,
+        truncations_0=np.zeros(steps, bool),
+    )
+    command = ["data", "import", str(path), "--task", "control/pendulum", "--name"]
+    assert main([*command, "mine"]) == 0
+    told = capsys.readouterr()
+    assert "irlbench: warning: 1 episode ended as terminated in the last possible" in told.err
+    assert "--correct-time-limits" in told.err
+    assert main([*command, "mended", "--correct-time-limits"]) == 0
+    told = capsys.readouterr()
+    assert "taken for cut by the time limit: 1 episode" in told.out.splitlines()
+    assert told.err == ""
+
+
+def test_building_listing_and_exporting(capsys, tmp_path):
+    command = ["data", "build", "control/cartpole"]
+    asked = ["--demonstrations", "2", "--subsample", "21", "--name", "few"]
+    assert main([*command, *asked]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "built 2 episodes of control/cartpole-v0 as 'few': 48 steps, every 21st, return 500.0",
+        "next: irlbench run control/cartpole-v0 --demos few --algorithms bc",
+    ]
+    assert main([*command, "--preferences", "8", "--segment", "30", "--name", "judged"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"built 8 preferences of .* as 'judged': . of them ties, \d+ steps", lines[0]
+    )
+    assert main(["data", "list"]) == 0
+    rows = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
+    assert ["control/cartpole-v0", "few", "named", "2"] in rows
+    assert ["control/cartpole-v0", "judged", "named", "8"] in rows
+    export = ["data", "export", "few", "--task", "control/cartpole", "--to", str(tmp_path / "sets")]
+    assert main(export) == 0
+    place = tmp_path / "sets" / "irlbench" / "cartpole-v0" / "few-v0"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"exported 2 episodes of control/cartpole-v0 to {place}"
+    assert "every 21st step" in lines[1]
+    assert (place / "data" / "metadata.json").is_file()
+    assert main(export) == 2
+    assert "already" in capsys.readouterr().err
+
+
+def test_a_task_alone_is_built_by_its_recipe(capsys):
+    assert main(["data", "build", "gridworld/four-rooms", "-q"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"gridworld/four-rooms-v0  built-[0-9a-f]{12}  built", out)
+    assert re.search(r"gridworld/four-rooms-v0  preferences/built-[0-9a-f]{12}  built", out)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--demonstrations", "3"], "--demonstrations needs --name NAME"),
+        (["--mixed"], "--mixed needs --name NAME"),
+        (["--subsample", "3"], "--subsample needs --name NAME"),
+        (["--name", "x"], "ask for --demonstrations N or --preferences N"),
+        (["--name", "x", "--demonstrations", "none"], "--demonstrations"),
+        (["--name", "x", "--demonstrations", "3", "--segment", "5"], "--segment is of preferences"),
+    ],
+)
+def test_what_cannot_be_built(capsys, more, said):
+    assert main(["data", "build", "control/cartpole", *more]) == 2
+    assert said in capsys.readouterr().err
+    assert main(["data", "list"]) == 0
+    assert "no data sets in" in capsys.readouterr().out
 
 
 def test_a_pickle_is_refused(capsys, tmp_path):

@@ -16,7 +16,6 @@ from gymnasium import spaces
 from hypothesis import strategies as st
 
 from irlbench.data.demonstrations import Episode
-from irlbench.data.importing import imported, list_datasets
 from irlbench.data.minari_file import FIELDS, as_episodes, read_episodes
 from irlbench.data.minari_store import (
     Recording,
@@ -24,6 +23,7 @@ from irlbench.data.minari_store import (
     read_summary,
     write_dataset,
 )
+from irlbench.data.named import list_sets, named
 from irlbench.errors import DataError, UsageError
 from irlbench.serialisation import sha256_file
 
@@ -120,11 +120,11 @@ def test_changed_summaries(fuzz, folder, damaged, cases):
                     break
             place.write_text(json.dumps(described))
         try:
-            summary = imported("control/toy-v0", "mine", home)[1]
+            summary = named("control/toy-v0", "mine", home).summary
         except UsageError:  # a DataError is one
             return
         # What is shown of it can be shown.
-        (entry,) = list_datasets(home)
+        (entry,) = list_sets(home)
         told = f"{entry.summary.demonstrator['return']:.1f} {summary.steps:,}"
         assert len(told) < 400
         found = outcome(lambda: read_dataset(folder))
@@ -302,16 +302,16 @@ def test_other_things_in_place_of_a_file(folder, file, instead, said):
 
 @pytest.mark.parametrize("name", ["../toy-v0/mine", "/etc", "a/b", ".", ".."])
 def test_names_that_lead_elsewhere_find_nothing(folder, name):
-    with pytest.raises(UsageError, match="demonstrations of control/toy-v0"):
-        imported("control/toy-v0", name, folder.parents[3])
+    with pytest.raises(UsageError, match="data set of control/toy-v0"):
+        named("control/toy-v0", name, folder.parents[3])
 
 
 def test_damage_is_named_and_not_taken_for_absence(folder):
     home = folder.parents[3]
     (folder / "summary.json").write_text("{")
-    assert list_datasets(home) == []
+    assert list_sets(home) == []
     with pytest.raises(DataError, match=r"mine: summary\.json: is no JSON"):
-        imported("control/toy-v0", "mine", home)
+        named("control/toy-v0", "mine", home)
 
 
 def test_returns_that_cannot_be_averaged_are_refused(folder, tmp_path):

@@ -16,8 +16,9 @@ import pytest
 from gymnasium import spaces
 from hypothesis import strategies as st
 
-from irlbench.data.importing import FIELDS, import_demonstrations
+from irlbench.data.importing import import_set
 from irlbench.data.npz import NpzFile
+from irlbench.data.sources import FIELDS
 from irlbench.errors import DataError
 
 CASES = [30, pytest.param(1000, marks=pytest.mark.slow)]
@@ -208,9 +209,7 @@ def test_importing_fields_that_were_changed(fuzz, tmp_path, discrete, cases):
 
         def run():
             clip = data.draw(st.booleans()) and not discrete
-            summary = import_demonstrations(
-                path, ToyTask(discrete), name="a", clip_actions=clip, home=home
-            )
+            summary = import_set(path, ToyTask(discrete), name="a", clip_actions=clip, home=home)
             assert np.isfinite(list(summary.demonstrator.values())).all()
             assert summary.recipe.get("ignored", {}).get("fields", 0) == len(extra)
             stored.append(summary)

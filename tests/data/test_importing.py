@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from irlbench.data.importing import import_demonstrations, imported, list_datasets
+from irlbench.data.importing import import_set
 from irlbench.data.minari_store import read_dataset, read_rewards
+from irlbench.data.named import list_sets, named
 from irlbench.errors import DataError, UnknownNameError, UsageError
 
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "mujoco-demos" / "Hopper-v4.npz"
@@ -69,12 +70,13 @@ def put(row, value):
 def _import(path, tmp_path, task=None, **options):
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
-    return import_demonstrations(path, task or ToyTask(), home=home, **{"name": "mine", **options})
+    return import_set(path, task or ToyTask(), home=home, **{"name": "mine", **options})
 
 
 def test_good_episodes_are_stored(archive, tmp_path):
     summary = _import(archive(), tmp_path)
-    folder, found = imported("control/toy-v0", "mine", tmp_path / "home")
+    entry = named("control/toy-v0", "mine", tmp_path / "home")
+    folder, found = entry.folder, entry.summary
     assert found == summary
     assert folder == tmp_path / "home" / "data" / "control" / "toy-v0" / "mine"
     demonstrations = read_dataset(folder)
@@ -142,8 +144,8 @@ BAD: dict[str, tuple[dict, str]] = {
     ),
     "action out of range": (
         {"changes": {"actions_1": lambda a: put((1, 0), 1.5)(put((3, 1), -7.25)(a))}},
-        "field 'actions_1', row 1: 2 of 8 action components lie outside [-1, 1]; the farthest is "
-        "-7.25 in row 3: --clip-actions clips them",
+        "field 'actions_1', row 1: 2 of 16 action components lie outside [-1, 1]; the farthest is "
+        "-7.25 in row 3 of 'actions_1': --clip-actions clips them",
     ),
     "ends in the middle": (
         {"changes": {"truncations_0": put(1, True)}},
@@ -237,7 +239,7 @@ def test_clipping_is_counted(archive, tmp_path):
     path = archive({"actions_0": put((1, 1), 2.0), "actions_1": put((2, 0), -4.0)})
     summary = _import(path, tmp_path, clip_actions=True)
     assert summary.recipe["clipped"] == {"components": 2, "fraction": 2 / 16, "worst": -4.0}
-    stored = read_dataset(imported("control/toy-v0", "mine", tmp_path / "home")[0])
+    stored = read_dataset(named("control/toy-v0", "mine", tmp_path / "home").folder)
     assert stored[0].actions is not None and stored[1].actions is not None
     assert stored[0].actions[1, 1] == 1
     assert stored[1].actions[2, 0] == -1
@@ -280,7 +282,7 @@ def test_names_that_cannot_be_used(archive, tmp_path, name):
 def test_a_task_without_imports_says_so(archive, tmp_path):
     task = ToyTask()
     task.spaces = lambda: None  # type: ignore[method-assign]
-    with pytest.raises(UsageError, match="control/toy-v0 takes no imported demonstrations"):
+    with pytest.raises(UsageError, match="control/toy-v0 takes no imported data"):
         _import(archive(), tmp_path, task)
 
 
@@ -293,20 +295,20 @@ def test_the_same_import_twice_is_one_and_another_is_refused(archive, tmp_path):
 
 def test_what_there_is_is_listed_and_found_by_name(archive, tmp_path):
     home = tmp_path / "home"
-    assert list_datasets(home) == []
-    with pytest.raises(UsageError, match="no imported demonstrations of control/toy-v0"):
-        imported("control/toy-v0", "mine", home)
+    assert list_sets(home) == []
+    with pytest.raises(UsageError, match="no named data sets of control/toy-v0"):
+        named("control/toy-v0", "mine", home)
     _import(archive(), tmp_path)
     _import(archive(), tmp_path, name="other")
     _import(archive(), tmp_path, ToyTask("control/second-v0"))
-    listed = [(entry.task, entry.name, entry.kind) for entry in list_datasets(home)]
+    listed = [(entry.task, entry.name, entry.kind) for entry in list_sets(home)]
     assert listed == [
         ("control/second-v0", "mine", "imported"),
         ("control/toy-v0", "mine", "imported"),
         ("control/toy-v0", "other", "imported"),
     ]
     with pytest.raises(UnknownNameError, match="'mien'; did you mean 'mine'"):
-        imported("control/toy-v0", "mien", home)
+        named("control/toy-v0", "mien", home)
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the shared data sets are not here")
@@ -314,7 +316,9 @@ def test_recorded_hopper_episodes(tmp_path):
     from irlbench.registry import registry
 
     hopper = registry().task("control/hopper")
-    with pytest.raises(DataError, match=r"'actions_0', row 0: 1306 of 3000 .* -5.0795 in row 590"):
+    with pytest.raises(
+        DataError, match=r"'actions_0', row 0: 2,623 of 6,000 .* -5.13232 in row 932 of"
+    ):
         _import(RECORDED, tmp_path, hopper)
     with pytest.raises(DataError, match=r"'observations_0'.* expected"):
         _import(RECORDED.with_name("HalfCheetah-v4.npz"), tmp_path, hopper, clip_actions=True)

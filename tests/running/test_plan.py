@@ -150,6 +150,31 @@ def test_the_usual_number_of_preferences_is_the_tasks() -> None:
     assert {spec.preferences for spec in planned(ROOMS, algorithms=("bc",))} == {None}
 
 
+def test_preferences_that_the_user_brought_are_all_given() -> None:
+    brought = Prepared(given={"preferences": "a" * 64}, available_preferences=110)
+    assert compared(brought, demos="people") == [None]
+    assert compared(brought, demos="people", preferences=(10,)) == [10]
+
+
+def test_a_data_set_belongs_to_the_trials_that_learn_from_it() -> None:
+    both = {"demonstrations": "a" * 64}
+    specs = planned(
+        ROOMS,
+        algorithms=("bc", "random"),
+        seeds=(0,),
+        demos="mine",
+        prepared=Prepared(given=both, available=7),
+    )
+    found = {s.algorithm: (s.demos, dict(s.given), s.demonstrations) for s in specs}
+    assert found == {"bc": ("mine", both, None), "random": (None, {}, None)}
+
+
+def test_a_data_set_that_nobody_learns_from_is_refused() -> None:
+    people = Prepared(given={"preferences": "a" * 64}, available_preferences=110)
+    with pytest.raises(UsageError, match="--demos people: no algorithm of this run takes prefer"):
+        planned(ROOMS, algorithms=("bc",), demos="people", prepared=people)
+
+
 def test_more_preferences_than_there_are_are_refused() -> None:
     with pytest.raises(UsageError, match=r"301 preferences .*four-rooms-v0 has 300"):
         compared(Prepared(available_preferences=300), preferences=(10, 301))

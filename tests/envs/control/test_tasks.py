@@ -292,11 +292,11 @@ def test_imported_demonstrations_replace_the_tasks_own(tmp_path):
         terminations_0=np.zeros(steps, bool),
         truncations_0=np.arange(steps) == steps - 1,
     )
-    from irlbench.data.importing import import_demonstrations
+    from irlbench.data.importing import import_set
 
-    with pytest.raises(UsageError, match="no imported demonstrations"):
+    with pytest.raises(UsageError, match="no named data sets"):
         CARTPOLE.prepare(TaskOptions(demos="mine"), tmp_path)
-    summary = import_demonstrations(tmp_path / "mine.npz", CARTPOLE, name="mine", home=tmp_path)
+    summary = import_set(tmp_path / "mine.npz", CARTPOLE, name="mine", home=tmp_path)
     prepared = CARTPOLE.prepare(TaskOptions(demos="mine"), tmp_path)
     assert prepared.given == {"demonstrations": summary.content_hash}
     assert set(prepared.built) == {"offline_transitions", "preferences"}
