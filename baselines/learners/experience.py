@@ -198,6 +198,12 @@ class SampledExperience(Experience):
         rows = self._draws.integers(len(self._expert), size=self._size)
         return self._expert[torch.as_tensor(rows, device=self._expert.actions.device)]
 
+    def ends(self, newest: int) -> tuple[float, float] | None:
+        """See `Experience.ends`."""
+        if self._interaction is None:
+            return None
+        return self._expert_ends, self._interaction.ends(newest)
+
     def initial_value(
         self, Q: StateFunction | ActedQ, temperature: float, discount: float
     ) -> Tensor:
