@@ -72,12 +72,12 @@ class ImitationConfig(SamplingConfig):
     """Hyperparameters of learning from demonstrations beside samples."""
 
     random_steps: int = option(0, "Environment steps with random actions before the first update.")
+    updates_per_step: int = option(1, "Updates of the policy for each step of the environments.")
     subsample: int = option(1, "Keep every k-th step of each demonstration; not with dynamics.")
 
     def __post_init__(self) -> None:
         SamplingConfig.__post_init__(self)
-        if self.subsample < 1:
-            raise ValueError(f"subsample must be at least 1, got {self.subsample}")
+        require_positive(self, "subsample", "updates_per_step")
         if self.random_steps < 0:
             raise ValueError(f"random_steps must not be negative, got {self.random_steps}")
 

@@ -295,13 +295,16 @@ class Algorithm(Configurable, ABC):
         return cls.needs | (frozenset(track.split("+")) & frozenset(RESOURCES))
 
     @classmethod
-    def solvers_for(cls, world: str, track: str, config: Any) -> tuple[str, ...]:
+    def solvers_for(
+        cls, world: str, track: str, config: Any, actions: str = "discrete"
+    ) -> tuple[str, ...]:
         """Ids of the solvers that it calls; they are part of what determines a trial.
 
         Args:
             world: One of `WORLDS`.
             track: One of `tracks`.
             config: An instance of `Config`.
+            actions: "discrete", "continuous" or "tokens".
         """
         return ()
 

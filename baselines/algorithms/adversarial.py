@@ -310,8 +310,9 @@ def play(
             told["discriminator_loss"] = loss.item()
             if config.absorbing and rival.steps_taken is not None:
                 end = Absorbing.between(rival.ends, discount, _LEAST_SHARE)
-        run.spend(gradient_steps=1)
-        told |= rival.answer(paid)
+        for _ in range(config.updates_per_step):
+            run.spend(gradient_steps=1)
+            told |= rival.answer(paid)
         if turn % _LOG_EVERY == 0:
             require_finite(told, rival.steps_taken or turn)
             run.log(rival.steps_taken or turn, **told)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import Run, Solution, option
 from irlbench.baselines.algorithms.preference_learning import (
+    PREFERENCE_CONTROL,
     PreferenceConfig,
     PreferenceLearning,
     train,
@@ -17,6 +18,7 @@ from irlbench.problem import Budget, Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from irlbench.baselines.learners.functions import PairFunction, StateFunction
     from irlbench.baselines.learners.segments import Segments
 
 
@@ -48,15 +50,20 @@ class BTReward(PreferenceLearning):
     paper: ClassVar[str] = "Christiano et al. (2017)"
     tracks: ClassVar[tuple[str, ...]] = ("preferences+interaction", "preferences+dynamics")
     Config: ClassVar[type[Any]] = BTRewardConfig
-    usual: ClassVar[Mapping[str, str]] = {
-        "preferences+interaction": "soft-q-learning",
-        "preferences+dynamics": "soft-value-iteration",
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "control": {**PREFERENCE_CONTROL, "state_only": False}
     }
 
     @classmethod
-    def solvers_for(cls, world: str, track: str, config: BTRewardConfig) -> tuple[str, ...]:
-        """The one it is told to use, or the track's usual one."""
-        return (config.solver or cls.usual[track],)
+    def solvers_for(
+        cls, world: str, track: str, config: BTRewardConfig, actions: str = "discrete"
+    ) -> tuple[str, ...]:
+        """The one it is told to use, or what is usual for the track and the kind of actions."""
+        if config.solver:
+            return (config.solver,)
+        if track == "preferences+dynamics":
+            return ("soft-value-iteration",)
+        return ("soft-q-learning" if actions == "discrete" else "sac",)
 
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         """See `Algorithm.fit`."""
@@ -65,14 +72,18 @@ class BTReward(PreferenceLearning):
         from irlbench.registry import registry
 
         config: BTRewardConfig = self.config
-        (name,) = self.solvers_for(problem.world, problem.track, config)
+        actions = "discrete" if hasattr(problem.action_space, "n") else "continuous"
+        (name,) = self.solvers_for(problem.world, problem.track, config, actions)
         # Before anything is learnt: what the solver refuses is refused at once.
         solver = (
             registry().solver(name).configure(problem.world, {"temperature": config.temperature})
         )
         functions, segments = self.begin(problem, run)
-        outputs = 1 if config.state_only else functions.actions
-        model = functions.make("reward", outputs, segments.present)
+        model: StateFunction | PairFunction
+        if config.state_only:
+            model = functions.make("reward", 1, segments.present)
+        else:
+            model = functions.make_of_pairs("reward", segments.present)
 
         def loss_of(some: Segments) -> Tensor:
             rewards = some.of_chosen(model)

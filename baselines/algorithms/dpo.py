@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import Run, Solution, option
 from irlbench.baselines.algorithms.preference_learning import (
+    PREFERENCE_CONTROL,
     PreferenceConfig,
     PreferenceLearning,
     train,
@@ -17,7 +19,8 @@ from irlbench.problem import Budget, Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.functions import Functions
+    from irlbench.baselines.learners.policy_models import PolicyModel
     from irlbench.baselines.learners.segments import Segments
 
 REFERENCES = ("uniform", "cloned")
@@ -48,6 +51,7 @@ class DPO(PreferenceLearning):
     paper: ClassVar[str] = "Rafailov et al. (2023, 2024)"
     tracks: ClassVar[tuple[str, ...]] = ("preferences",)
     Config: ClassVar[type[Any]] = DPOConfig
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"control": PREFERENCE_CONTROL}
 
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         """See `Algorithm.fit`.
@@ -59,21 +63,20 @@ class DPO(PreferenceLearning):
         import torch
 
         from irlbench.baselines.objectives.dpo import dpo_loss
-        from irlbench.rewards.composed import LogRatioReward
 
         config: DPOConfig = self.config
         functions, segments = self.begin(problem, run)
-        logits = functions.make("policy", functions.actions, segments.present)
+        model = _model(problem, functions, segments, config, run)
         reference = None
         if config.reference == "cloned":
-            self._clone(logits, functions, segments, run)
-            reference = copy.deepcopy(logits)
+            self._clone(model, functions, segments, run)
+            reference = copy.deepcopy(model)
 
         def loss_of(some: Segments) -> Tensor:
-            log_pi = some.log_prob(logits)
+            log_pi = model.log_prob(some)
             with torch.no_grad():
-                uniform = torch.full_like(log_pi, 1 / functions.actions).log()
-                log_reference = uniform if reference is None else some.log_prob(reference)
+                uniform = torch.full_like(log_pi, model.log_uniform)
+                log_reference = uniform if reference is None else reference.log_prob(some)
             return dpo_loss(
                 log_pi,
                 log_reference,
@@ -83,27 +86,38 @@ class DPO(PreferenceLearning):
                 weight=some.weight,
             )
 
-        train(logits, functions, segments, loss_of, config, run, lambda: logits.policy(1.0))
-        implied = LogRatioReward(
-            logits.reward(problem.discount),
-            None if reference is None else reference.reward(problem.discount),
-            problem.discount,
-            config.beta,
-        )
-        return Solution(logits.policy(1.0), implied)
+        train(model.function, functions, segments, loss_of, config, run, model.policy)
+        return Solution(model.policy(), model.implied(reference, config.beta))
 
     def _clone(
-        self, logits: StateFunction, functions: Functions, segments: Segments, run: Run
+        self, model: PolicyModel, functions: Functions, segments: Segments, run: Run
     ) -> None:
         """Maximum likelihood of the actions of all segments."""
         from irlbench.baselines.objectives.behavioural_cloning import behavioural_cloning_loss
 
         def loss_of(some: Segments) -> Tensor:
-            return behavioural_cloning_loss(some.log_prob(logits), some.mask)
+            return behavioural_cloning_loss(model.log_prob(some), some.mask)
 
         steps, granted = self.config.gradient_steps, run.budget.gradient_steps
         if granted is not None:
             steps = min(steps, granted // 2)
         train(
-            logits, functions, segments, loss_of, self.config, run, steps=steps, told="cloning_loss"
+            model.function,
+            functions,
+            segments,
+            loss_of,
+            self.config,
+            run,
+            steps=steps,
+            told="cloning_loss",
         )
+
+
+def _model(
+    problem: Problem, functions: Functions, segments: Segments, config: DPOConfig, run: Run
+) -> PolicyModel:
+    from irlbench.baselines.learners.policy_models import GaussianModel, SoftmaxModel
+
+    if functions.discrete:
+        return SoftmaxModel(functions, segments.present, problem.discount)
+    return GaussianModel(problem, config, segments.present, run)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from irlbench.algorithm import Algorithm, Run, option
 from irlbench.baselines.settings import FunctionConfig
@@ -13,11 +13,14 @@ from irlbench.problem import Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from irlbench.baselines.learners.functions import Functions, StateFunction
+    from irlbench.baselines.learners.functions import Functions, PairFunction, StateFunction
     from irlbench.baselines.learners.segments import Segments
     from irlbench.policy import Policy
 
 _LOG_EVERY = 50
+
+#: What all take on control unless told otherwise: pairs may be of whole episodes.
+PREFERENCE_CONTROL: Mapping[str, Any] = {"gradient_steps": 2000, "batch_size": 32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +60,8 @@ class PreferenceConfig(FunctionConfig):
 class PreferenceLearning(Algorithm):
     """An algorithm on pairs of segments. Nothing is kept for a kill: a fit takes seconds."""
 
-    worlds: ClassVar[tuple[str, ...]] = ("gridworld",)
-    actions: ClassVar[tuple[str, ...]] = ("discrete",)
+    worlds: ClassVar[tuple[str, ...]] = ("gridworld", "control")
+    actions: ClassVar[tuple[str, ...]] = ("discrete", "continuous")
     optional: ClassVar[frozenset[str]] = frozenset({"features"})
 
     def begin(self, problem: Problem, run: Run) -> tuple[Functions, Segments]:
@@ -73,11 +76,12 @@ class PreferenceLearning(Algorithm):
 
         functions = Functions(problem, self.config, run)
         pairs = problem.preferences.pairs()
-        return functions, segments_of(pairs, functions.actions, run.device)
+        actions = functions.actions if functions.discrete else None
+        return functions, segments_of(pairs, actions, run.device)
 
 
 def train(
-    function: StateFunction,
+    function: StateFunction | PairFunction,
     functions: Functions,
     segments: Segments,
     loss_of: Callable[[Segments], Tensor],
@@ -88,6 +92,7 @@ def train(
     prior: bool = True,
     steps: int | None = None,
     told: str = "loss",
+    after: Callable[[], dict[str, float]] | None = None,
 ) -> None:
     """Minimises a loss of pairs by Adam.
 
@@ -102,7 +107,10 @@ def train(
         prior: Whether a table's entries have the Gaussian prior.
         steps: How many updates; None: `config.gradient_steps`.
         told: What the loss is called in the log.
+        after: Comes after each update, and tells what happened, by name.
     """
+    from irlbench.baselines.learners.progress import require_finite
+
     decay = config.weight_decay
     if functions.tabular:
         decay = config.l2 / len(segments) if prior else 0.0
@@ -118,8 +126,11 @@ def train(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
+        more = {} if after is None else after()
         if step % _LOG_EVERY == 0:
-            run.log(step, **{told: float(loss.detach())})
+            scalars = {told: loss.item(), **more}
+            require_finite(scalars, step)
+            run.log(step, **scalars)
         if policy is not None and step in points:
             run.save(step, policy())
 

@@ -85,7 +85,9 @@ class Survival(Algorithm):
         return frozenset({"dynamics"} if world == "gridworld" else {"interaction"})
 
     @classmethod
-    def solvers_for(cls, world: str, track: str, config: SurvivalConfig) -> tuple[str, ...]:
+    def solvers_for(
+        cls, world: str, track: str, config: SurvivalConfig, actions: str = "discrete"
+    ) -> tuple[str, ...]:
         """The one it is told to use, or the world's usual one."""
         return (config.solver or cls.usual[world],)
 

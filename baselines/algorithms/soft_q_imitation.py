@@ -131,7 +131,10 @@ class SoftQImitation(Algorithm):
             updates = config.offline_gradient_steps
         points = Points(config.saves)
         for step in range(1, updates + 1):
-            if run.exhausted or not experience.advance(learner.Q, config.temperature):
+            if run.exhausted:
+                break
+            stands = (step - 1) % config.updates_per_step
+            if not stands and not experience.advance(learner.Q, config.temperature):
                 break
             loss = self.loss(experience, learner.Q, learner.target, problem.discount)
             run.spend(gradient_steps=1)

@@ -21,6 +21,7 @@ from irlbench.baselines.learners.trainer import Trainer
 from irlbench.data.demonstrations import Demonstrations
 from irlbench.policies.mlp import GaussianMLPPolicy
 from irlbench.problem import Problem
+from irlbench.rewards.continuous import PolicyLogRatioReward
 
 #: Least standard deviation, as a fraction of half the action range. On a deterministic expert the
 #: likelihood has no maximum: the spread would go to zero and the loss to minus infinity.
@@ -70,9 +71,23 @@ class ContinuousLearner(Learner):
         self._actions = torch.zeros(0, len(self._low), device=self._device)
 
     @property
+    def module(self) -> nn.Module:
+        """Everything that is trained."""
+        return nn.ModuleList([self.network, nn.ParameterList([self._spread])])
+
+    @property
+    def log_volume(self) -> float:
+        """Logarithm of the volume of all actions."""
+        return float(np.log(self._high.astype(np.float64) - self._low).sum())
+
+    @property
     def log_std(self) -> Tensor:
         """log sigma, `[action dimensions]`; smoothly bounded below."""
         return self._floor + nn.functional.softplus(self._spread)
+
+    def scale_to(self, observations: Tensor) -> None:
+        """Takes the scaling of observations from some, `[steps, dimensions]`."""
+        self.network.scale_to(observations)
 
     def load(self, demonstrations: Demonstrations[Any], *, subsample: int = 1) -> int:
         """See `Learner.load`. The scaling of observations is taken from these episodes."""
@@ -92,9 +107,22 @@ class ContinuousLearner(Learner):
 
     def log_prob(self, batch: Batch) -> Tensor:
         """See `Learner.log_prob`; log-density of the Gaussian before clipping, `[batch]`."""
+        return self.log_density(batch.observations, batch.actions)
+
+    def log_density(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a|s) of the Gaussian before clipping, with gradient, `[batch]`.
+
+        Args:
+            observations: float32 `[batch, dimensions]`.
+            actions: float32 `[batch, action dimensions]`.
+        """
         log_std = self.log_std
-        z = (batch.actions - self.network(batch.observations)) * torch.exp(-log_std)
+        z = (actions - self.network(observations)) * torch.exp(-log_std)
         return (-0.5 * (z**2 + math.log(2 * math.pi)) - log_std).sum(dim=-1)
+
+    def reward(self, discount: float) -> PolicyLogRatioReward:
+        """See `Learner.reward`."""
+        return PolicyLogRatioReward(self.policy(), None, 1.0, discount)
 
     def policy(self) -> GaussianMLPPolicy:
         """See `Learner.policy`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from irlbench.baselines.learners.functions import StateFunction, of_chosen
 from irlbench.baselines.objectives.soft_values import SoftValues, soft_value
 from irlbench.data.demonstrations import Transitions
+
+F = TypeVar("F", bound=nn.Module)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +152,7 @@ def value_of(Q: StateFunction | ActedQ, observations: Tensor, temperature: float
     return soft_value(Q(observations), temperature)
 
 
-class SlowCopy:
+class SlowCopy(Generic[F]):
     """A copy of a function that follows it slowly: bootstrapping from it keeps learning stable.
 
     Args:
@@ -158,7 +160,7 @@ class SlowCopy:
         rate: Share of the way that each `follow` goes; 1 is an exact copy.
     """
 
-    def __init__(self, function: StateFunction, rate: float) -> None:
+    def __init__(self, function: F, rate: float) -> None:
         self._source, self._rate = function, rate
         self.function = copy.deepcopy(function)
         for parameter in self.function.parameters():
@@ -173,5 +175,5 @@ class SlowCopy:
                 own.lerp_(other, self._rate)
 
 
-def _parameters(function: StateFunction) -> list[nn.Parameter]:
+def _parameters(function: nn.Module) -> list[nn.Parameter]:
     return list(function.parameters())

@@ -51,7 +51,7 @@ class SoftQLearning(Solver):
     id: ClassVar[str] = "soft-q-learning"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "soft Q-learning from sampled transitions, tables or networks"
-    worlds: ClassVar[tuple[str, ...]] = ("gridworld",)
+    worlds: ClassVar[tuple[str, ...]] = ("gridworld", "control")
     actions: ClassVar[tuple[str, ...]] = ("discrete",)
     needs: ClassVar[frozenset[str]] = frozenset({"interaction"})
     Config: ClassVar[type[Any]] = SoftQLearningConfig

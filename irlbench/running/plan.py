@@ -164,7 +164,9 @@ def _solvers(cell: Cell) -> dict[str, Any]:
     """Version, configuration and plug-in of every solver that the algorithm calls."""
     made = cell.algorithm.configure(cell.task.world, _changes(cell))
     found: dict[str, Any] = {}
-    for name in cell.algorithm.solvers_for(cell.task.world, cell.track, made.config):
+    for name in cell.algorithm.solvers_for(
+        cell.task.world, cell.track, made.config, cell.task.info.actions
+    ):
         solver = registry().solver(name)
         found[name] = {
             "version": solver.version,
