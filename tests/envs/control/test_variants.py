@@ -189,7 +189,7 @@ def test_the_variants_are_mirror_images_with_the_same_reward():
     other = shift + mirrored * states
     stopped = 0
     for _ in range(300):
-        actions = draws.uniform(-1, 1, (50, 2)) + [0.1, 0.4]
+        actions = draws.uniform([-0.9, -0.6], [1.1, 1.4], (50, 2))
         states, paid = right.advance(states, actions)
         other, paid_there = left.advance(other, actions * [-1, 1])
         np.testing.assert_allclose(other, shift + mirrored * states, atol=1e-9)
