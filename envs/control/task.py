@@ -167,7 +167,7 @@ class ControlTask(Task):
         return _checked(self._assets, grade, frozen[grade]["sha256"], f"the scores of {self.id}")
 
     def grades(self) -> Mapping[str, Any]:
-        """The policies that ship beside the expert: name to "sha256" and "scores"."""
+        """The policies that ship beside the expert: name to "sha256", "recipe" and "scores"."""
         grades: Mapping[str, Any] = shipped(self._assets.name).get("policies", {})
         return grades
 

@@ -180,7 +180,12 @@ def training_folder(
 
 
 def finish_training(
-    folder: Path, task: Task, home: Path, out: Path, save_at: Sequence[int] = ()
+    folder: Path,
+    task: Task,
+    home: Path,
+    out: Path,
+    recipe: Mapping[str, Any],
+    save_at: Sequence[int] = (),
 ) -> dict[str, dict[str, float]]:
     """Measures the policies along the way, puts them beside the expert, and removes the rest.
 
@@ -191,17 +196,23 @@ def finish_training(
         task: The task.
         home: The cache folder.
         out: Where `write_expert` has written; they go there as `at-<step>`.
+        recipe: From `expert_recipe`.
         save_at: As for `train_expert`.
 
     Returns:
         Name to scores.
     """
-    frozen = {}
-    for name in (f"at-{step}" for step in save_at):
+    frozen: dict[str, dict[str, Any]] = {}
+    for step in save_at:
+        name = f"at-{step}"
         policy = load_policy(folder, name)
         save_policy(policy, out, name)
         digest = sha256_file(out / f"{name}.safetensors")
-        frozen[name] = {"sha256": digest, "scores": measure(task, policy, home)}
+        frozen[name] = {
+            "sha256": digest,
+            "recipe": {**recipe, "step": step},
+            "scores": measure(task, policy, home),
+        }
     if frozen:
         path = out / REFERENCES
         described = {**read_json(path), "policies": frozen}

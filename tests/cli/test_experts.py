@@ -63,6 +63,7 @@ def test_policies_along_the_way_are_kept_and_measured(capsys, tmp_path):
     assert "at-1024" in told
     frozen = json.loads((tmp_path / "made" / "references.json").read_text())["policies"]
     assert frozen["at-1024"]["scores"]["episodes"] == 50
+    assert frozen["at-1024"]["recipe"]["step"] == 1024
     assert frozen["at-1024"]["sha256"] == sha256_file(tmp_path / "made" / "at-1024.safetensors")
     assert {path.name for path in (tmp_path / "made").iterdir()} == {
         *("expert.json", "expert.safetensors", "references.json"),
