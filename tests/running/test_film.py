@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import types
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -17,10 +18,11 @@ from irlbench.errors import IrlbenchError, UsageError
 from irlbench.registry import registry
 from irlbench.running.film import check_suffix, film
 
-MAZE = registry().task("control/point-maze")
+MAZE: Any = registry().task("control/point-maze")
 
 
 def pictures(path):
+    shown: Any
     with Image.open(path) as shown:
         found = []
         for place in range(shown.n_frames):
@@ -49,7 +51,7 @@ def test_a_film_shows_the_test_episodes_and_tells_their_returns(tmp_path):
 
 
 def test_worlds_that_draw_themselves_have_films_too(tmp_path):
-    rooms = registry().task("gridworld/four-rooms")
+    rooms: Any = registry().task("gridworld/four-rooms")
     assert len(film(rooms, rooms._expert(), tmp_path / "rooms.gif")) == 1
     assert len(pictures(tmp_path / "rooms.gif")) > 5
 

@@ -169,7 +169,7 @@ def test_a_medium_policy_is_between_chance_and_the_expert(task, tmp_path, monkey
     assert 0.3 < (frozen["scores"]["return"] - low) / (high - low) < 0.7
     assert frozen["recipe"]["step"] < frozen["recipe"]["budget"]["steps"]
     with pytest.raises(
-        UnknownNameError, match="unknown grade of .*'mediun'; did you mean 'medium'"
+        UnknownNameError, match=r"unknown grade of .*'mediun'; did you mean 'medium'"
     ):
         task.graded("mediun")
     shutil.copytree(control_task.ASSETS / name_of(task), tmp_path / name_of(task))
