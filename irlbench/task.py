@@ -383,6 +383,18 @@ class Task(ABC):
         """Observation and action space of imported demonstrations, or None where it takes none."""
         return None
 
+    def drawn_environment(self) -> gymnasium.Env[Any, Any]:
+        """One environment whose `render()` gives pictures, uint8 `[height, width, 3]`.
+
+        Raises:
+            UsageError: If it has none.
+            IrlbenchError: If what it draws with is not installed; what to install is said.
+        """
+        if self.info.actions == "tokens":
+            raise UsageError(f"{self.id} has no pictures: what is said there is text")
+        name = self.info.environment
+        return gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True)
+
     def true_reward(self) -> RewardFunction | None:
         """The true reward as a function, or None where only the environment can compute it."""
         return None

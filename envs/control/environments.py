@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -12,6 +14,8 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
+
+from irlbench.errors import IrlbenchError
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +63,50 @@ def make_one(environment: str) -> gymnasium.Env[Any, Any]:
     return gymnasium.make(environment, disable_env_checker=True)
 
 
+def make_drawn(environment: str) -> gymnasium.Env[Any, Any]:
+    """One environment that draws itself.
+
+    Args:
+        environment: Gymnasium id.
+
+    Raises:
+        IrlbenchError: If what it draws with is not installed; what to install is said.
+    """
+    view: dict[str, Any] = {}
+    if _is_mujoco(environment):
+        _require_opengl()
+        quiet_mujoco()
+        # The camera that goes with the robot; by default it would run out of the picture.
+        view = {"camera_name": "track", "width": 320, "height": 320}
+    env = gymnasium.make(environment, render_mode="rgb_array", disable_env_checker=True, **view)
+    try:
+        env.reset(seed=0)
+        env.render()
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise IrlbenchError(f"{environment} cannot be drawn: {error}") from None
+    return env
+
+
+def _require_opengl() -> None:
+    """Makes sure that MuJoCo can draw; without a screen, by EGL unless another way is chosen."""
+    if sys.platform == "linux" and "DISPLAY" not in os.environ:
+        # MuJoCo reads it when it is imported, and without it looks for a screen.
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    try:
+        import mujoco
+
+        context = mujoco.GLContext(16, 16)
+        context.make_current()
+        context.free()
+    except Exception as error:  # of many kinds, from a missing library to a driver's refusal
+        chosen = os.environ.get("MUJOCO_GL")
+        raise IrlbenchError(
+            f"MuJoCo draws with OpenGL, and finds none (MUJOCO_GL={chosen or 'not set'}): without "
+            "a screen install EGL (Debian, Ubuntu: apt-get install libegl1) and set MUJOCO_GL=egl, "
+            "or OSMesa (libosmesa6) and MUJOCO_GL=osmesa"
+        ) from error
+
+
 def make_batch(environment: str, rows: int) -> VectorEnv[Any, Any, Any]:
     """A batch with next-step autoreset, in which single rows can be reset (`reset_mask`).
 
@@ -75,9 +123,13 @@ def make_batch(environment: str, rows: int) -> VectorEnv[Any, Any, Any]:
 
 
 def _mute_mujoco(environment: str) -> None:
-    entry = str(gymnasium.spec(environment).entry_point)
-    if ".mujoco" in entry:
+    if _is_mujoco(environment):
         quiet_mujoco()
+
+
+def _is_mujoco(environment: str) -> bool:
+    entry = str(gymnasium.spec(environment).entry_point)
+    return ".mujoco" in entry or "ant_transfer" in entry
 
 
 @cache

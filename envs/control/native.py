@@ -137,7 +137,7 @@ class SystemEnv(gymnasium.Env[Any, Any]):
         self._state, rewards = self.system.advance(self._state, actions)
         return self.system.observe(self._state)[0], float(rewards[0]), False, False, {}
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """A picture, uint8 `[height, width, 3]`."""
         if self.render_mode is None or self._state is None:
             return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from irlbench.envs.control.mixtures import Mixture
 from irlbench.envs.control.preferences import PreferencePool
 from irlbench.envs.control.recorded import RecordedData
-from irlbench.errors import DataError, UsageError
+from irlbench.errors import DataError, UnknownNameError, UsageError
 from irlbench.policy import Policy, load_policy
 from irlbench.problem import OpenProblem, Problem, StepMeter
 from irlbench.randomness import EVALUATION_SEEDS
@@ -85,6 +85,19 @@ def shortfall(
     )
 
 
+def _checked(folder: Path, name: str, frozen: str, what: str) -> Policy:
+    """A policy that ships, if its weights are those that something is frozen for."""
+    policy = load_policy(folder, name)
+    found = sha256_file(folder / f"{name}.safetensors")
+    if found != frozen:
+        raise DataError(
+            f"has SHA-256 {found[:12]}, but {what} are frozen for {str(frozen)[:12]}: restore the "
+            "file that ships",
+            file=f"{folder.name}/{name}.safetensors",
+        )
+    return policy
+
+
 class ControlTask(Task):
     """A task on one of Gymnasium's control environments.
 
@@ -135,17 +148,28 @@ class ControlTask(Task):
             DataError: If it is missing, or another than the references were measured for.
         """
         self._require_expert()
-        folder = self._expert_folder
-        policy = load_policy(folder, "expert")
-        found = sha256_file(folder / "expert.safetensors")
         frozen = self.info.recipe["expert"]["sha256"]
-        if found != frozen:
-            raise DataError(
-                f"has SHA-256 {found[:12]}, but the references of {self.id} are frozen for "
-                f"{str(frozen)[:12]}: restore the file that ships",
-                file=f"{folder.name}/expert.safetensors",
-            )
-        return policy
+        return _checked(self._expert_folder, "expert", frozen, f"the references of {self.id}")
+
+    def graded(self, grade: str) -> Policy:
+        """A policy of another grade that ships beside the expert, checked as that one is.
+
+        Args:
+            grade: A name in `grades()`.
+
+        Raises:
+            UsageError: If there is none of that name.
+            DataError: If it is missing, or another than its scores were measured for.
+        """
+        frozen = self.grades()
+        if grade not in frozen:
+            raise UnknownNameError(f"grade of {self.id}", grade, frozen)
+        return _checked(self._assets, grade, frozen[grade]["sha256"], f"the scores of {self.id}")
+
+    def grades(self) -> Mapping[str, Any]:
+        """The policies that ship beside the expert: name to "sha256", "recipe" and "scores"."""
+        grades: Mapping[str, Any] = shipped(self._assets.name).get("policies", {})
+        return grades
 
     @property
     def _expert_folder(self) -> Path:
@@ -164,6 +188,12 @@ class ControlTask(Task):
         env = make_one(self.info.environment)
         env.close()
         return env.observation_space, env.action_space
+
+    def drawn_environment(self) -> gymnasium.Env[Any, Any]:
+        """See `Task.drawn_environment`."""
+        from irlbench.envs.control.environments import make_drawn
+
+        return make_drawn(self.info.environment)
 
     def prepare(self, options: TaskOptions, home: Path) -> Prepared:
         """See `Task.prepare`. Builds what it supplies, or finds what the user brought."""

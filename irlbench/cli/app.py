@@ -24,6 +24,7 @@ from irlbench.cli import (
     rescore,
     run,
     status,
+    watch,
 )
 from irlbench.cli.options import Quiet, Verbose
 from irlbench.cli.output import VERBOSITY, complain, say
@@ -94,6 +95,7 @@ app.command("export", rich_help_panel=_RUNNING)(export.export)
 app.command("rescore", rich_help_panel=_RUNNING)(rescore.rescore)
 app.command("check", rich_help_panel=_RUNNING, epilog=check.EXAMPLES)(check.check)
 app.command("list", rich_help_panel=_LOOKING, epilog=listing.EXAMPLES)(listing.list_command)
+app.command("watch", rich_help_panel=_LOOKING, epilog=watch.EXAMPLES)(watch.watch)
 app.command("doctor", rich_help_panel=_LOOKING)(doctor.doctor)
 data_app.command("list")(data.list_command)
 data_app.command("build", epilog=data.BUILD_EXAMPLES)(data.build_command)

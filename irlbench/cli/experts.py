@@ -98,8 +98,7 @@ def train(
             found, cache, recipe, advance=advance, folder=unfinished, save_at=wanted
         )
     measured = experts.write_expert(found, policy, cache, folder, recipe)
-    kept = experts.finish_training(unfinished, folder, wanted)
-    along = {f"at step {n:,}": experts.measure(found, p, cache) for n, p in kept.items()}
+    along = experts.finish_training(unfinished, found, cache, folder, recipe, wanted)
     where = shown_path(folder)
     say(f"the expert of {found.id} is in {where}")
     _show(found, {**measured, **along})

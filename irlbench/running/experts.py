@@ -23,7 +23,7 @@ from irlbench.problem import Budget
 from irlbench.registry import registry
 from irlbench.running import provenance
 from irlbench.running.child import seed_libraries
-from irlbench.serialisation import canonical_json, sha256_file, write_text_atomic
+from irlbench.serialisation import canonical_json, read_json, sha256_file, write_text_atomic
 from irlbench.task import Evaluation, ProblemRequest, Task, TaskOptions
 
 #: Called with a step, how many there are where that is known, and scalars by name.
@@ -179,22 +179,46 @@ def training_folder(
     return folder
 
 
-def finish_training(folder: Path, out: Path, save_at: Sequence[int] = ()) -> dict[int, Policy]:
-    """Takes the policies along the way out of the folder of a training, and removes it.
+def finish_training(
+    folder: Path,
+    task: Task,
+    home: Path,
+    out: Path,
+    recipe: Mapping[str, Any],
+    save_at: Sequence[int] = (),
+) -> dict[str, dict[str, float]]:
+    """Measures the policies along the way, puts them beside the expert, and removes the rest.
+
+    `references.json` freezes them under "policies", by the name of their files.
 
     Args:
         folder: From `training_folder`.
-        out: Where they go, as `at-<step>.json` and `at-<step>.safetensors`.
+        task: The task.
+        home: The cache folder.
+        out: Where `write_expert` has written; they go there as `at-<step>`.
+        recipe: From `expert_recipe`.
         save_at: As for `train_expert`.
 
     Returns:
-        Step to policy.
+        Name to scores.
     """
-    kept = {step: load_policy(folder, f"at-{step}") for step in save_at}
-    for step, policy in kept.items():
-        save_policy(policy, out, f"at-{step}")
+    frozen: dict[str, dict[str, Any]] = {}
+    for step in save_at:
+        name = f"at-{step}"
+        policy = load_policy(folder, name)
+        save_policy(policy, out, name)
+        digest = sha256_file(out / f"{name}.safetensors")
+        frozen[name] = {
+            "sha256": digest,
+            "recipe": {**recipe, "step": step},
+            "scores": measure(task, policy, home),
+        }
+    if frozen:
+        path = out / REFERENCES
+        described = {**read_json(path), "policies": frozen}
+        write_text_atomic(path, json.dumps(described, indent=1) + "\n")
     shutil.rmtree(folder)
-    return kept
+    return {name: dict(found["scores"]) for name, found in frozen.items()}
 
 
 def shipped_expert(task: Task, home: Path) -> Policy:

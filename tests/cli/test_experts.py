@@ -8,6 +8,7 @@ import pytest
 
 from irlbench.cli import main
 from irlbench.registry import registry
+from irlbench.serialisation import sha256_file
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,11 @@ def test_policies_along_the_way_are_kept_and_measured(capsys, tmp_path):
     command = ["experts", "train", "control/cartpole", "--steps", "2048", "--save-at", "1024"]
     assert main([*command, "--out", "made"]) == 0
     told = capsys.readouterr().out
-    assert "at step 1,024" in told
+    assert "at-1024" in told
+    frozen = json.loads((tmp_path / "made" / "references.json").read_text())["policies"]
+    assert frozen["at-1024"]["scores"]["episodes"] == 50
+    assert frozen["at-1024"]["recipe"]["step"] == 1024
+    assert frozen["at-1024"]["sha256"] == sha256_file(tmp_path / "made" / "at-1024.safetensors")
     assert {path.name for path in (tmp_path / "made").iterdir()} == {
         *("expert.json", "expert.safetensors", "references.json"),
         *("at-1024.json", "at-1024.safetensors"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from irlbench.algorithm import Run
 from irlbench.errors import DataError, UsageError
 from irlbench.home import home
 from irlbench.policies.uniform import UniformPolicy
-from irlbench.policy import save_policy
+from irlbench.policy import load_policy, save_policy
 from irlbench.registry import registry
 from irlbench.running import experts
 from irlbench.serialisation import sha256_file
@@ -126,7 +127,9 @@ def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path, m
         policy = experts.train_expert(
             task, home(), recipe, advance=advance, folder=folder, save_at=[last]
         )
-        return heard, policy.arrays(), experts.finish_training(folder, out, [last])[last].arrays()
+        kept = load_policy(folder, f"at-{last}")
+        shutil.rmtree(folder)
+        return heard, policy.arrays(), kept.arrays()
 
     whole = train("whole")
     with pytest.raises(KeyboardInterrupt):
@@ -140,7 +143,3 @@ def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path, m
         for name, array in theirs.items():
             np.testing.assert_array_equal(mine[name], array)
     assert any((policies[0][name] != policies[1][name]).any() for name in policies[0])
-    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
-        f"at-{last}.json",
-        f"at-{last}.safetensors",
-    ]

@@ -19,7 +19,13 @@ from irlbench.envs.control import tasks
 from irlbench.envs.control.rollouts import run_episodes
 from irlbench.envs.control.task import SEEDS, ControlTask, shortfall
 from irlbench.envs.control.tasks import CARTPOLE, HOPPER
-from irlbench.errors import BudgetExceeded, DataError, ResourceError, UsageError
+from irlbench.errors import (
+    BudgetExceeded,
+    DataError,
+    ResourceError,
+    UnknownNameError,
+    UsageError,
+)
 from irlbench.policies.uniform import UniformPolicy
 from irlbench.problem import Budget
 from irlbench.randomness import EVALUATION_SEEDS, RowGenerator
@@ -141,6 +147,39 @@ def test_cartpoles_references_hold_and_its_expert_never_falls(tmp_path):
     random = evaluator.reference(UniformPolicy(actions=2))
     assert random.scores["return"] == pytest.approx(frozen["random"]["return"])
     assert random.scores == {"return": random.scores["length"], "length": random.scores["length"]}
+
+
+GRADED = [task for task in ALL if task.grades()]
+
+
+def test_policies_of_medium_grade_ship_where_they_are_quickly_made():
+    assert {name_of(task): list(task.grades()) for task in GRADED} == {
+        "cartpole-v0": ["medium"],
+        "acrobot-v0": ["medium"],
+    }
+
+
+@pytest.mark.parametrize("task", GRADED, ids=name_of)
+def test_a_medium_policy_is_between_chance_and_the_expert(task, tmp_path, monkeypatch):
+    frozen = task.grades()["medium"]
+    evaluator = task.evaluator(TaskOptions(), tmp_path)
+    now = evaluator.reference(task.graded("medium"))
+    assert now.scores["return"] == pytest.approx(frozen["scores"]["return"])
+    low, high = (task.info.references[name]["return"] for name in ("random", "expert"))
+    assert 0.3 < (frozen["scores"]["return"] - low) / (high - low) < 0.7
+    assert frozen["recipe"]["step"] < frozen["recipe"]["budget"]["steps"]
+    with pytest.raises(
+        UnknownNameError, match=r"unknown grade of .*'mediun'; did you mean 'medium'"
+    ):
+        task.graded("mediun")
+    shutil.copytree(control_task.ASSETS / name_of(task), tmp_path / name_of(task))
+    shutil.copy(
+        tmp_path / name_of(task) / "expert.safetensors",
+        tmp_path / name_of(task) / "medium.safetensors",
+    )
+    monkeypatch.setattr(task, "_assets", tmp_path / name_of(task))
+    with pytest.raises(DataError, match=r"medium\.safetensors: has SHA-256 .* frozen for"):
+        task.graded("medium")
 
 
 @pytest.mark.slow

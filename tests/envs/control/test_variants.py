@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -79,7 +80,8 @@ def test_a_robot_that_falls_goes_on_and_is_paid_no_bonus(name, base):
         action = fixed.action_space.sample()
         observation, reward, terminated, truncated, info = fixed.step(action)
         assert not terminated and truncated == (step == 999)
-        healthy = fixed.unwrapped.is_healthy
+        robot: Any = fixed.unwrapped
+        healthy = robot.is_healthy
         assert (info["reward_survive"] > 0) == healthy
         terms = [value for key, value in info.items() if key.startswith("reward_")]
         assert reward == pytest.approx(sum(terms))
@@ -95,7 +97,8 @@ def test_a_robot_that_falls_goes_on_and_is_paid_no_bonus(name, base):
 
 
 def test_it_moves_as_gymnasiums_until_the_pole_has_fallen():
-    ours, theirs = CartPoleFixedEnv(), gymnasium.make("CartPole-v1").unwrapped
+    ours: Any = CartPoleFixedEnv()
+    theirs: Any = gymnasium.make("CartPole-v1").unwrapped
     ours.reset(seed=3)
     theirs.reset(seed=3)
     theirs.state = ours._state[:, 0].copy()
@@ -189,7 +192,7 @@ def test_the_variants_are_mirror_images_with_the_same_reward():
     other = shift + mirrored * states
     stopped = 0
     for _ in range(300):
-        actions = draws.uniform(-1, 1, (50, 2)) + [0.1, 0.4]
+        actions = draws.uniform([-0.9, -0.6], [1.1, 1.4], (50, 2))
         states, paid = right.advance(states, actions)
         other, paid_there = left.advance(other, actions * [-1, 1])
         np.testing.assert_allclose(other, shift + mirrored * states, atol=1e-9)
@@ -198,14 +201,14 @@ def test_the_variants_are_mirror_images_with_the_same_reward():
     assert stopped > 50 and (states[1] > BARRIER).any(), "some met the barrier, some the opening"
 
 
-def test_the_transfer_tasks_expert_is_far_better_there_than_the_copied_one():
+def test_the_transfer_tasks_expert_is_far_better_there_than_the_copied_one(tmp_path):
     from irlbench.running.experts import measure, shipped_expert
 
     home = registry().task("control/point-maze")
-    away = registry().task(home.info.transfer)
+    away = registry().task(home.info.transfer or "")
     expert = away.info.references["expert"]["return"]
     assert expert == pytest.approx(home.info.references["expert"]["return"], abs=1.0)
-    copied = measure(away, shipped_expert(home, None), None)["return"]
+    copied = measure(away, shipped_expert(home, tmp_path), tmp_path)["return"]
     assert copied < 3 * expert
 
 
@@ -214,7 +217,7 @@ def test_the_transfer_tasks_expert_is_far_better_there_than_the_copied_one():
 
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="opening must be 'right' or 'left', got 'up'"):
-        PointMazeEnv("up")
+        PointMazeEnv("up")  # type: ignore[arg-type]
     env = PointMazeEnv()
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(np.zeros(2))
@@ -224,12 +227,12 @@ def test_bad_arguments_are_refused():
             env.step(action)
     cart = CartPoleFixedEnv()
     cart.reset(seed=0)
-    for action in (2, -1, 0.5):
+    for number in (2, -1, 0.5):
         with pytest.raises(ValueError, match="actions are"):
-            cart.step(action)
-    for wrong in ({"num_envs": 0}, {"num_envs": 1, "max_episode_steps": 0}):
+            cart.step(number)
+    for rows, steps in ((0, 10), (1, 0)):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
-            CartPoleFixedVectorEnv(**wrong)
+            CartPoleFixedVectorEnv(rows, steps)
     batch = PointMazeVectorEnv(2)
     with pytest.raises(gymnasium.error.ResetNeeded):
         batch.step(np.zeros((2, 2)))
@@ -245,7 +248,7 @@ def test_bad_arguments_are_refused():
 
 
 def test_rows_are_reset_alone_and_an_autoreset_is_no_transition():
-    batch = make_batch("irlbench/PointMaze-v0", 3)
+    batch: Any = make_batch("irlbench/PointMaze-v0", 3)
     assert batch.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     first, _ = batch.reset(seed=5)
     actions = np.ones((3, 2), dtype=np.float32)
@@ -297,7 +300,8 @@ def test_pictures_follow_the_state(kind):
 
 
 def test_two_legs_of_the_ant_are_shrunk_and_all_but_without_force():
-    whole, cut = make_one("Ant-v5"), make_one("irlbench/AntTransfer-v0")
+    whole: Any = make_one("Ant-v5")
+    cut: Any = make_one("irlbench/AntTransfer-v0")
     assert whole.observation_space == cut.observation_space
     assert whole.action_space == cut.action_space
     models = whole.unwrapped.model, cut.unwrapped.model
