@@ -64,7 +64,13 @@ class IQLearn(SoftQImitation):
     Config: ClassVar[type[Any]] = IQLearnConfig
 
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "control": {**SOFT_Q_CONTROL, "absorbing": True}
+        "control": {
+            **SOFT_Q_CONTROL,
+            "value_term": "v0",
+            "alpha": 2.0,
+            "slow_values": True,
+            "absorbing": True,
+        }
     }
 
     def loss(self, experience: Experience, Q: SoftQ, target: SoftQ, discount: float) -> Tensor:

@@ -39,6 +39,7 @@ SOFT_Q_CONTROL: Mapping[str, Any] = {
     "random_steps": 1000,
     "temperature": 0.1,
     "critics": 1,
+    "scale_observations": False,
 }
 
 
@@ -51,6 +52,9 @@ class SoftQImitationConfig(FunctionConfig, ImitationConfig, ActorCriticConfig, T
     temperature: float = option(0.1, "tau: the policy is softmax(Q / tau), or an actor's for Q.")
     learn_temperature: bool = option(
         False, "Continuous actions: tau follows the entropy wanted; else it stays as it is."
+    )
+    scale_observations: bool = option(
+        True, "A network of discrete actions reads vectors scaled by the demonstrations'."
     )
     target_rate: float = option(
         0.05, "Share of the way that the slow copy of Q goes per update; critics have their own."
@@ -112,6 +116,8 @@ class SoftQImitation(Algorithm):
         experience, scale = experience_of(problem, functions, config, run)
         learner: _Learner
         if functions.discrete:
+            if not config.scale_observations:
+                scale = None
             learner = _Discrete(functions, config, problem.discount, scale)
         else:
             learner = _Acted(problem, config, run)
