@@ -361,11 +361,12 @@ def _penalty(judge: Discriminator, expert: Steps, own: Steps, mixing: torch.Gene
 
     between = interpolate(inputs(expert), inputs(own), shares)
     width = expert.observations[0].numel()
-    nearer = torch.where(shares > 0.5, *(steps.terminated[:count] for steps in (expert, own)))
+    experts = shares > 0.5
+    nearer = torch.where(experts, expert.terminated[:count], own.terminated[:count])
     if continuous:
         actions = between[:, 2 * width :]
     else:
-        actions = torch.where(shares > 0.5, *(steps.actions[:count] for steps in (expert, own)))
+        actions = torch.where(experts, expert.actions[:count], own.actions[:count])
     mixed = Steps(
         between[:, :width], actions, between[:, width : 2 * width], nearer, own.weight[:count]
     )

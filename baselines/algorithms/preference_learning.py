@@ -11,9 +11,9 @@ from irlbench.baselines.settings import FunctionConfig
 from irlbench.problem import Problem
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from irlbench.baselines.learners.functions import Functions, PairFunction, StateFunction
+    from irlbench.baselines.learners.functions import Functions
     from irlbench.baselines.learners.segments import Segments
     from irlbench.policy import Policy
 
@@ -81,7 +81,7 @@ class PreferenceLearning(Algorithm):
 
 
 def train(
-    function: StateFunction | PairFunction,
+    function: nn.Module,
     functions: Functions,
     segments: Segments,
     loss_of: Callable[[Segments], Tensor],

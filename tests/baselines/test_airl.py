@@ -34,7 +34,7 @@ def played(dynamics, expert, *, rounds, state_only):
     config = AIRLConfig(
         gradient_steps=rounds, state_only=state_only, discriminator_learning_rate=0.2
     )
-    play(rival, judge, config, Run())
+    play(rival, judge, config, Run(), limit=None, discount=dynamics.discount)
     return known.occupancy(rival.policy().probabilities), judge
 
 
@@ -113,7 +113,7 @@ def test_the_logit_is_f_less_log_pi_and_the_policy_is_paid_f():
         torch.ones(3, dtype=torch.float64),
     )
     f = [1 + 10 - 10, 2 + 20 - 20, 2 + 0 - 20]
-    assert judge.payment(steps).tolist() == f
+    assert judge.paid_for(judge.logit(steps)).tolist() == f
     log_pi = torch.tensor([-1.0, -2.0, -0.5], dtype=torch.float64)
     assert judge.logits_expert_is_high(steps, log_pi).tolist() == [2.0, 4.0, -17.5]
     recovered = judge.recovered()

@@ -14,13 +14,13 @@ from irlbench.baselines.learners.experience import (
 )
 from irlbench.baselines.learners.functions import Functions, TableFunction
 from irlbench.baselines.learners.known_dynamics import KnownDynamics
-from irlbench.baselines.settings import FunctionConfig, SamplingConfig
+from irlbench.baselines.settings import FunctionConfig, ImitationConfig
 from irlbench.data.demonstrations import Demonstrations, Episode
 from irlbench.errors import DataError
 from irlbench.tabular.demonstrations import demonstrated_occupancy
 from irlbench.tabular.occupancy import infinite_horizon_occupancy
 
-CONFIG = SamplingConfig(batch_size=64, num_envs=4, buffer=1000)
+CONFIG = ImitationConfig(batch_size=64, num_envs=4, buffer=1000)
 
 
 def plan_table(world):

@@ -159,12 +159,15 @@ def test_weight_decay_is_of_networks_and_the_prior_of_tables(fitted, small_world
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_they_are_found_by_name_in_their_world(algorithm):
+def test_they_are_found_by_name_in_their_worlds(algorithm):
     assert registry().algorithm(algorithm.id) is algorithm
-    assert algorithm.worlds == ("gridworld",)
-    assert algorithm.optional == {"features"}
-    for track in algorithm.tracks:
-        assert algorithm.needs_for("gridworld", track) == set(track.split("+"))
+    assert algorithm.worlds == ("gridworld", "control")
+    assert algorithm.actions == ("discrete", "continuous")
+    also = {"offline_transitions"} if algorithm is IPL else set()
+    assert algorithm.optional == {"features"} | also
+    for world in algorithm.worlds:
+        for track in algorithm.tracks:
+            assert algorithm.needs_for(world, track) == set(track.split("+"))
 
 
 def test_clonings_reward_is_the_log_of_the_ratios_of_counts(small_world):

@@ -25,7 +25,7 @@ def played(dynamics, expert, **changes):
     logit = TableFunction(states, actions if config.of_actions else 1)
     judge = GAILDiscriminator(logit, config.reward, dynamics.discount)
     rival = ExactRival(known, config.step_size)
-    play(rival, judge, config, Run())
+    play(rival, judge, config, Run(), limit=None, discount=dynamics.discount)
     return known.occupancy(rival.policy().probabilities), judge
 
 
@@ -104,7 +104,7 @@ def test_the_policy_is_paid_by_the_form_and_the_logit_is_handed_back(grid, exper
     }
     for form in REWARD_FORMS:
         judge = GAILDiscriminator(logit, form, 0.95)
-        assert judge.payment(steps).detach().numpy() == pytest.approx(paid[form])
+        assert judge.paid_for(judge.logit(steps)).detach().numpy() == pytest.approx(paid[form])
         found = judge.logits_expert_is_high(steps, torch.full_like(steps.weight, -3.0))
         assert found.detach().numpy() == pytest.approx(said)  # log pi plays no part
         assert np.array_equal(judge.recovered().arrays()["values"], logit.values.detach().numpy())

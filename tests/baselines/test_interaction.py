@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import TableFunction
-from irlbench.baselines.learners.interaction import Interaction
+from irlbench.baselines.learners.interaction import Interaction, softmax_actor
 from irlbench.errors import BudgetExceeded
 from irlbench.problem import Problem, StepMeter
 
@@ -90,7 +90,8 @@ UNIFORM = TableFunction(10_000, 3)
 
 def acting(problem, rows=3, capacity=1000, steps=0, seed=0, Q=UNIFORM):
     interaction = Interaction(problem, rows, capacity, Run(seed))
-    counts = [interaction.step(Q, 1.0) for _ in range(steps)]
+    act = softmax_actor(Q, 1.0, "cpu")
+    counts = [interaction.step(act) for _ in range(steps)]
     return interaction, counts
 
 
@@ -167,7 +168,7 @@ def actions_of(world, Q, temperature=1.0, **options):
     problem = world.problem("demonstrations+interaction", {"interaction"})
     interaction = Interaction(problem, 3000, 50_000, Run())
     for _ in range(4):
-        interaction.step(Q, temperature, **options)
+        interaction.step(softmax_actor(Q, temperature, "cpu"), **options)
     return np.bincount(interaction.sample(30_000).actions.numpy(), minlength=4) / 30_000
 
 
@@ -196,10 +197,10 @@ def test_the_budget_is_all_rows_or_none():
     assert problem.meter.left == 1
     assert interaction.exhausted
     with pytest.raises(BudgetExceeded):
-        interaction.step(UNIFORM, 1.0)
+        interaction.step(softmax_actor(UNIFORM, 1.0, "cpu"))
     roomy = Interaction(clocks(limit=3), 3, 10, Run())
     before = roomy.exhausted
-    roomy.step(UNIFORM, 1.0)
+    roomy.step(softmax_actor(UNIFORM, 1.0, "cpu"))
     assert (before, roomy.exhausted) == (False, True)
     assert not Interaction(clocks(), 3, 10, Run()).exhausted
 

@@ -153,7 +153,7 @@ def sampled(tmp_path):
 
 def test_replayed_transitions_are_paid_what_the_discriminator_says_now(sampled):
     parts = sampled()
-    parts.rival.own()
+    assert parts.rival.act()
     for paid in (1.0, -2.0):  # no step in between: the same transitions, paid anew
         parts.rival.answer(lambda steps, paid=paid: torch.full_like(steps.weight, paid))
         steps, rewards = parts.learner.told
@@ -163,7 +163,7 @@ def test_replayed_transitions_are_paid_what_the_discriminator_says_now(sampled):
 
 def test_no_gradient_reaches_the_discriminator_through_the_policy(sampled):
     parts, weight = sampled(), torch.ones((), dtype=torch.float64, requires_grad=True)
-    parts.rival.own()
+    assert parts.rival.act()
     parts.rival.answer(lambda steps: steps.weight * weight)
     assert not parts.learner.told[1].requires_grad
     assert weight.grad is None
@@ -172,7 +172,8 @@ def test_no_gradient_reaches_the_discriminator_through_the_policy(sampled):
 def test_the_discriminator_sees_the_newest_and_the_policy_learns_from_all(sampled):
     parts = sampled(newest=10)
     for _ in range(4):
-        own = parts.rival.own()
+        assert parts.rival.act()
+    own = parts.rival.own()
     interaction = parts.rival._interaction
     assert len(interaction) == parts.rival.steps_taken == 40
     last = {
@@ -192,6 +193,7 @@ def test_the_discriminator_sees_the_newest_and_the_policy_learns_from_all(sample
 
 def test_log_pi_is_that_of_the_policy_as_it_is_now(sampled):
     parts = sampled()
+    assert parts.rival.act()
     own = parts.rival.own()
     assert parts.rival.log_prob(own).tolist() == pytest.approx([-np.log(4)] * len(own))
     for _ in range(20):
@@ -206,7 +208,7 @@ def test_log_pi_is_that_of_the_policy_as_it_is_now(sampled):
 
 def test_it_acts_until_the_budget_has_no_room_for_a_step_of_every_row(sampled):
     parts = sampled(limit=35)
-    given = [parts.rival.own() is not None for _ in range(5)]
+    given = [parts.rival.act() for _ in range(5)]
     assert given == [True, True, True, False, False]
     assert parts.rival.steps_taken == parts.problem.meter.used == 30
 

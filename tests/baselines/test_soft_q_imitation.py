@@ -132,6 +132,7 @@ def test_demonstrations_are_imitated(small_world, algorithm, track):
         demonstrations=small_world.demonstrations(20),
         gradient_steps=300,
         num_envs=20,
+        offline_gradient_steps=300,
     )
     assert small_world.lost(solution.policy.probabilities) < 0.05, "of 1 for the uniform policy"
     assert run.gradient_steps == 300
@@ -150,7 +151,11 @@ def test_an_episode_that_ends_is_imitated_too(worlds, track):
     """The expert's own loss is 0.05 of the uniform policy's: it is soft-optimal for ever."""
     world = worlds(ends=True)
     solution, _, _ = world.fit(
-        IQLearn, track, demonstrations=world.demonstrations(20), gradient_steps=300
+        IQLearn,
+        track,
+        demonstrations=world.demonstrations(20),
+        gradient_steps=300,
+        offline_gradient_steps=300,
     )
     assert world.lost(solution.policy.probabilities) < 0.15
 
@@ -168,6 +173,7 @@ def test_the_value_terms_differ_and_all_imitate(small_world, track):
             track,
             demonstrations=small_world.demonstrations(20),
             gradient_steps=200,
+            offline_gradient_steps=200,
             value_term=term,
         )
         found[term] = solution.policy.log_probabilities
@@ -181,7 +187,11 @@ def test_the_value_terms_differ_and_all_imitate(small_world, track):
 @pytest.mark.parametrize(("algorithm", "track"), PAIRS)
 def test_the_reward_is_what_the_policys_own_Q_implies(small_world, algorithm, track):
     solution, _, problem = small_world.fit(
-        algorithm, track, demonstrations=small_world.demonstrations(3), gradient_steps=20
+        algorithm,
+        track,
+        demonstrations=small_world.demonstrations(3),
+        gradient_steps=20,
+        offline_gradient_steps=20,
     )
     Q, tau = solution.reward.Q.values, 0.1
     V = tau * np.logaddexp.reduce(Q / tau, axis=1)
@@ -233,7 +243,7 @@ def test_the_number_of_saves(small_world):
             IQLearn,
             "demonstrations",
             demonstrations=small_world.demonstrations(2),
-            gradient_steps=30,
+            offline_gradient_steps=30,
             saves=saves,
         )
         assert [step for step, _ in run.saved] == wanted

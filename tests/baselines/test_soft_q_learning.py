@@ -97,9 +97,9 @@ def test_exploration_falls_within_the_steps_that_the_budget_grants(small_world, 
 
     shares, act = [], Interaction.step
 
-    def watched(self, Q, temperature, *, random_share=0.0):
+    def watched(self, actor, *, random_share=0.0):
         shares.append(random_share)
-        return act(self, Q, temperature, random_share=random_share)
+        return act(self, actor, random_share=random_share)
 
     monkeypatch.setattr(Interaction, "step", watched)
     solve(small_world, budget=Budget(steps=200), exploration=0.25)
