@@ -14,6 +14,7 @@ from irlbench.baselines.algorithms.preference_learning import (
     train,
 )
 from irlbench.problem import Budget, Problem
+from irlbench.reward import RewardFunction
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,8 +68,6 @@ class BTReward(PreferenceLearning):
 
     def fit(self, problem: Problem, budget: Budget, run: Run) -> Solution:
         """See `Algorithm.fit`."""
-        from irlbench.baselines.objectives.bradley_terry import bradley_terry_loss, segment_returns
-        from irlbench.baselines.objectives.masking import masked_mean
         from irlbench.registry import registry
 
         config: BTRewardConfig = self.config
@@ -78,6 +77,20 @@ class BTReward(PreferenceLearning):
         solver = (
             registry().solver(name).configure(problem.world, {"temperature": config.temperature})
         )
+        reward = self.fit_reward(problem, run)
+        return Solution(solver.solve(problem, reward, budget, run), reward)
+
+    def fit_reward(self, problem: Problem, run: Run) -> RewardFunction:
+        """The reward model alone, which needs nothing but preferences.
+
+        Args:
+            problem: With preferences.
+            run: Seed, device, and the budget of gradient steps.
+        """
+        from irlbench.baselines.objectives.bradley_terry import bradley_terry_loss, segment_returns
+        from irlbench.baselines.objectives.masking import masked_mean
+
+        config: BTRewardConfig = self.config
         functions, segments = self.begin(problem, run)
         model: StateFunction | PairFunction
         if config.state_only:
@@ -92,5 +105,4 @@ class BTReward(PreferenceLearning):
             return fit + config.regulariser_weight * masked_mean(rewards**2, some.mask)
 
         train(model, functions, segments, loss_of, config, run)
-        reward = model.reward(problem.discount)
-        return Solution(solver.solve(problem, reward, budget, run), reward)
+        return model.reward(problem.discount)

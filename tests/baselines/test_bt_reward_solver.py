@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from irlbench.algorithm import Run
 from irlbench.baselines.algorithms.bt_reward import BTReward
 from irlbench.baselines.algorithms.ipl import IPL
 from irlbench.errors import UnknownNameError, UsageError
@@ -70,3 +71,16 @@ def test_the_solver_does_what_it_is_told(small_world):
         UsageError, match=r"soft-q-learning: temperature must be positive, got 0\.0"
     ):
         small_world.fit(BTReward, track, **given, solver="soft-q-learning", temperature=0.0)
+
+
+def test_the_reward_model_needs_preferences_alone(small_world):
+    """Fitted without a solver, from nothing else, it is the one that a solver is given."""
+    given = small_world.preferences(200)
+    usual, _, _ = small_world.fit(
+        BTReward, "preferences+dynamics", preferences=given, gradient_steps=50
+    )
+    problem = small_world.problem("preferences", {"preferences"}, preferences=given)
+    alone = BTReward.configure("gridworld", {"gradient_steps": 50}).fit_reward(problem, Run(0))
+    assert np.array_equal(alone.values, usual.reward.values)
+    assert alone.values.any()
+    assert problem.usage == {"preferences": 200}
