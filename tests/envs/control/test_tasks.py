@@ -94,6 +94,13 @@ def test_what_ships_is_what_the_task_declares(task):
 
 
 @pytest.mark.parametrize("task", ALL, ids=name_of)
+def test_the_solver_takes_what_the_recipe_of_an_expert_says(task):
+    recipe = task.expert_recipe()
+    configured = registry().solver(recipe["solver"]).configure(task.world, recipe["settings"])
+    assert configured.config.steps == recipe["budget"]["steps"]
+
+
+@pytest.mark.parametrize("task", ALL, ids=name_of)
 def test_the_environment_is_as_declared(task):
     observations, actions = task.spaces()
     assert task.info.actions == ("discrete" if hasattr(actions, "n") else "continuous")
