@@ -3,6 +3,8 @@
 # make test    format, lint, types and the fast tests
 # make results the quick suite again, and what results/quick and the README show of it
 # make laboratory  the gridworld suite again, results/gridworld and docs/laboratory.md
+# make control the control suites (days; go on by the same command), then make control-results
+# make control-results  what they have finished so far, into results/control; runs nothing
 # make clean   removes the environment, caches and builds; runs/ stays
 
 PYTHON ?= python3
@@ -14,7 +16,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test results laboratory clean
+.PHONY: help setup bench test results laboratory control control-results clean
 
 help:
 	@sed -n 's/^# \(make \)/\1/p' Makefile
@@ -69,6 +71,17 @@ laboratory: setup
 	$(BIN)/irlbench report runs/laboratory --out results/gridworld
 	$(BIN)/irlbench report results/gridworld --out results/gridworld
 	$(BIN)/python benchmarks/laboratory.py results/gridworld > docs/laboratory.md
+
+# The core comes first, all its seeds; the larger suite finds it done. A failed trial is a result.
+control: setup
+	$(BIN)/irlbench run control-core --out runs/control || [ $$? -eq 1 ]
+	$(BIN)/irlbench run control --out runs/control || [ $$? -eq 1 ]
+	$(MAKE) control-results
+
+# What is committed already stays, also where runs/control is of another machine.
+control-results: setup
+	$(BIN)/irlbench export runs/control $(wildcard results/control) --out results/control
+	$(BIN)/irlbench report results/control --out results/control
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -69,3 +69,56 @@ GRIDWORLD = Suite(
     ),
     seeds=tuple(range(10)),
 )
+
+_CORE = tuple(
+    Entry(f"control/{name}-v0", ("bc", "iq-learn", "gail", "airl", "ipl"))
+    for name in ("hopper", "halfcheetah")
+)
+_PEERS = tuple(f"imitation/{name}" for name in ("bc", "gail", "airl", "sqil", "density"))
+_BESIDE = ("random", "expert", "survival", "sqil", "bt-reward", "dpo", *_PEERS)
+
+CONTROL_CORE = Suite(
+    name="control-core",
+    summary="Hopper and HalfCheetah, one algorithm of each kind, 3 seeds (a night on 2 cores)",
+    entries=_CORE,
+    seeds=(0, 1, 2),
+)
+
+# The trials of the core are the same ones: in one directory none of them runs twice.
+CONTROL = Suite(
+    name="control",
+    summary="every algorithm and peer on the control tasks, 3 seeds (days on 2 cores)",
+    entries=(
+        *_CORE,
+        *(
+            part
+            for name in ("hopper", "halfcheetah")
+            for part in (
+                Entry(f"control/{name}-v0", _BESIDE),
+                Entry(f"control/{name}-v0", ("iq-learn",), tracks=("demonstrations",)),
+            )
+        ),
+        *(
+            part
+            for name in (
+                "cartpole",
+                "acrobot",
+                "pendulum",
+                "point-maze",
+                "walker2d",
+                "ant",
+                "humanoid",
+                "cartpole-fixed",
+                "hopper-fixed",
+                "walker2d-fixed",
+                "ant-fixed",
+                "humanoid-fixed",
+            )
+            for part in (
+                Entry(f"control/{name}-v0", (*_CORE[0].algorithms, *_BESIDE)),
+                Entry(f"control/{name}-v0", ("iq-learn",), tracks=("demonstrations",)),
+            )
+        ),
+    ),
+    seeds=(0, 1, 2),
+)

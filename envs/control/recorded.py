@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irlbench.envs.control.behaviours import NoisyPolicy
 from irlbench.envs.control.mixtures import Mixture, record_in_turns
 from irlbench.envs.control.preferences import PreferencePool
+from irlbench.errors import DataError
 from irlbench.randomness import EVALUATION_SEEDS
 
 if TYPE_CHECKING:
@@ -33,6 +34,50 @@ _HELD_OUT, _HELD_OUT_SEED = Mixture(steps=8000), EVALUATION_SEEDS + 5 * 10**6
 _ASKED, _EACH = EVALUATION_SEEDS + 10**8, 10**6
 
 
+@dataclass(frozen=True)
+class FrozenDemonstrations:
+    """The expert's demonstrations as a file that ships, the same on every kind of processor.
+
+    Attributes:
+        path: An archive of NumPy's, in the form that `irlbench data import` reads too.
+        content_hash: Of its episodes, as of any data set.
+    """
+
+    path: Path
+    content_hash: str
+
+    def recording(self, environment: str) -> Recording:
+        """The episodes, checked against the hash.
+
+        Args:
+            environment: Gymnasium id.
+
+        Raises:
+            DataError: If the file is missing, damaged, or holds others.
+        """
+        from irlbench.data.demonstrations import Episode
+        from irlbench.data.minari_store import Recording, content_hash
+        from irlbench.data.npz import NpzFile
+        from irlbench.data.sources import npz_episodes
+        from irlbench.envs.control.environments import make_one
+
+        file = f"{self.path.parent.name}/{self.path.name}"
+        found = [dict(raw.arrays) for raw in npz_episodes(NpzFile(self.path), file)]
+        rewards = [arrays.pop("rewards") for arrays in found]
+        env = make_one(environment)
+        env.close()
+        episodes = [Episode(**arrays) for arrays in found]
+        recording = Recording(episodes, rewards, env.observation_space, env.action_space)
+        digest = content_hash(recording)
+        if digest != self.content_hash:
+            raise DataError(
+                f"holds demonstrations of content {digest[:12]}, but {self.content_hash[:12]} is "
+                "frozen: restore the file that ships",
+                file=file,
+            )
+        return recording
+
+
 class RecordedData:
     """Demonstrations of the expert, a set of mixed quality, and preferences over its segments.
 
@@ -44,6 +89,7 @@ class RecordedData:
         expert: Gives the task's expert.
         mixture: How the set of mixed quality is made.
         preferences: How preferences are made.
+        frozen: The demonstrations where they ship; None: they are recorded.
     """
 
     def __init__(
@@ -52,8 +98,9 @@ class RecordedData:
         expert: Callable[[], Policy],
         mixture: Mixture,
         preferences: PreferencePool,
+        frozen: FrozenDemonstrations | None = None,
     ) -> None:
-        self._info, self._expert = info, expert
+        self._info, self._expert, self._frozen = info, expert, frozen
         self._mixture, self._preferences = mixture, preferences
 
     def _set(self, name: str, demonstrator: str, *parts: str) -> tuple[str, dict[str, Any]]:
@@ -64,7 +111,9 @@ class RecordedData:
     @property
     def demonstrations(self) -> tuple[str, dict[str, Any]]:
         """Id and recipe of the expert's demonstrations."""
-        return self._set("expert", "expert", "demonstrations")
+        id, recipe = self._set("expert", "expert", "demonstrations")
+        # A set that was recorded here before, on whatever processor, is another one.
+        return id, recipe | ({"content_hash": self._frozen.content_hash} if self._frozen else {})
 
     @property
     def mixed(self) -> tuple[str, dict[str, Any]]:
@@ -118,6 +167,8 @@ class RecordedData:
         return HeldOut(episodes, read_rewards(folder), groups)
 
     def _demonstrate(self) -> Recording:
+        if self._frozen is not None:
+            return self._frozen.recording(self._info.environment)
         how = self._info.recipe["demonstrations"]
         return record_in_turns(
             self._info.environment,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from irlbench.envs.control.mixtures import Mixture
 from irlbench.envs.control.preferences import PreferencePool
-from irlbench.envs.control.recorded import RecordedData
+from irlbench.envs.control.recorded import FrozenDemonstrations, RecordedData
 from irlbench.errors import DataError, UnknownNameError, UsageError
 from irlbench.policy import Policy, load_policy
 from irlbench.problem import OpenProblem, Problem, StepMeter
@@ -137,8 +137,8 @@ class ControlTask(Task):
             preferences=compared.given,
         )
         self._training = training
-        self._recorded = RecordedData(self.info, self.expert, mixed, compared)
         self._assets = ASSETS / info.id.split("/", 1)[1]
+        self._recorded = RecordedData(self.info, self.expert, mixed, compared, self.frozen)
 
     def expert(self) -> Policy:
         """The expert that ships, its weights checked against the frozen hash.
@@ -170,6 +170,14 @@ class ControlTask(Task):
         """The policies that ship beside the expert: name to "sha256", "recipe" and "scores"."""
         grades: Mapping[str, Any] = shipped(self._assets.name).get("policies", {})
         return grades
+
+    @property
+    def frozen(self) -> FrozenDemonstrations | None:
+        """The expert's demonstrations, where they ship beside it; None: they are recorded here."""
+        found = shipped(self._assets.name).get("demonstrations")
+        if found is None:
+            return None
+        return FrozenDemonstrations(self._assets / "demonstrations.npz", found["content_hash"])
 
     @property
     def _expert_folder(self) -> Path:

@@ -14,7 +14,9 @@ from irlbench.reporting.rows import Row
 HOW_TO_READ = (
     "A score of 0 is the task's low reference (random, or the untrained base model), 1 its "
     "expert; the interval holds the true mean over seeds in 95 of 100 repetitions (Student's t). "
-    "Ranks compare only algorithms that were given the same: one task, one track, one budget."
+    "Ranks compare only algorithms that were given the same: one task, one track, one budget. A row "
+    "that names no settings ran with the algorithm's default configuration, one for the whole world, "
+    "untuned on the task."
 )
 
 

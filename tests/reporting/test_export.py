@@ -62,6 +62,22 @@ def test_the_report_of_an_export_is_that_of_the_trials(run, tmp_path):
     assert figures[0] == figures[1] and "Learning curve of gail" in figures[1]
 
 
+def test_an_export_grows_in_its_place(run, tmp_path, record, published):
+    """As results do that are committed while trials go on, and after the trials are gone."""
+    out = tmp_path / "out"
+    export([run], out)
+    first, later = list(open_results(out).records()), tmp_path / "later"
+    published(later, record(GRID, "gail", 7, 0.3), [(step, 0.3) for step in range(100)])
+    assert export([later, out], out).trials == 8
+    records = list(open_results(out).records())
+    assert len(records) == 8 and all(found in records for found in first)
+    kept = {trial.id: trial.curve().num_rows for trial in collect([out]).trials}
+    assert min(kept[r.trial] for r in records if not r.failed) >= 50
+    content = {name: (out / name).read_bytes() for name in ("records.parquet", "curves.parquet")}
+    assert export([later, out], out).trials == 8
+    assert content == {name: (out / name).read_bytes() for name in content}
+
+
 def test_every_record_comes_back_as_it_was(run, tmp_path):
     export([run], tmp_path / "out")
     table = open_results(tmp_path / "out")

@@ -104,6 +104,20 @@ def test_cells_of_different_seeds_keep_their_own() -> None:
     assert long == list(plan.DEFAULT_SEEDS)
 
 
+def test_the_core_of_the_control_suite_is_run_first_and_once() -> None:
+    core, whole = planned("control-core"), planned("control")
+    assert len(core) == 2 * 5 * 3
+    assert [spec.seed for spec in core] == [0] * 10 + [1] * 10 + [2] * 10
+    assert {spec.id for spec in core} < {spec.id for spec in whole}
+    assert all(spec.budget["steps"] == 150_000 and not spec.changed for spec in core)
+    tracks = {spec.track for spec in whole if spec.algorithm == "iq-learn"}
+    assert tracks == {"demonstrations+interaction", "demonstrations"}
+    # Tasks that are not ready are listed, for when they are, and not planned.
+    ready = {task for task in registry().names("tasks") if registry().task(task).info.lacks is None}
+    listed = {entry.task for entry in registry().get("suites", "control").entries}
+    assert {spec.task for spec in whole} == listed & ready
+
+
 def test_more_demonstrations_than_there_are_are_refused() -> None:
     few = Prepared(available=5)
     assert len(planned(ROOMS, algorithms=("bc",), demonstrations=(5,), prepared=few)) == 3

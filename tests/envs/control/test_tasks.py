@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -91,6 +92,50 @@ def test_what_ships_is_what_the_task_declares(task):
     generator = RowGenerator(np.arange(3))
     acted, _ = task.expert().act(np.zeros((3, *observations.shape)), generator=generator)
     assert all(actions.contains(action) for action in acted.astype(actions.dtype))
+
+
+def test_cartpoles_demonstrations_ship_and_are_what_its_recipe_makes(cartpole_home):
+    assert [name_of(task) for task in ALL if task.frozen is not None] == ["cartpole-v0"]
+    prepared = CARTPOLE.prepare(TaskOptions(), cartpole_home)
+    assert prepared.built["demonstrations"] == CARTPOLE.frozen.content_hash
+    assert prepared.available == CARTPOLE.info.recipe["demonstrations"]["count"] == 50
+    shipped = CARTPOLE.frozen.recording(CARTPOLE.info.environment)
+    made = run_episodes(
+        CARTPOLE.info.environment,
+        CARTPOLE.expert(),
+        range(SEEDS["demonstrations"], SEEDS["demonstrations"] + 50),
+        deterministic=True,
+        horizon=CARTPOLE.info.horizon,
+        record=True,
+    ).recording
+    # On another kind of processor the last bits may differ: that is what they ship for.
+    for ours, its in zip(made.episodes, shipped.episodes, strict=True):
+        assert np.allclose(ours.observations, its.observations, atol=1e-3)
+        assert ours.actions.dtype == its.actions.dtype and len(ours) == len(its) == 500
+    learnt = ask(CARTPOLE, cartpole_home, "demonstrations", demonstrations=50).demonstrations
+    drawn = {episode.observations.tobytes() for episode in learnt}
+    assert drawn == {episode.observations.tobytes() for episode in shipped.episodes}
+
+
+def test_other_demonstrations_than_those_that_are_frozen_are_refused(tmp_path):
+    frozen = CARTPOLE.frozen
+    with np.load(frozen.path) as arrays:
+        changed = dict(arrays)
+    changed["actions_7"] = 1 - changed["actions_7"]
+    np.savez_compressed(tmp_path / "demonstrations.npz", **changed)
+    other = dataclasses.replace(frozen, path=tmp_path / "demonstrations.npz")
+    with pytest.raises(DataError, match=r"demonstrations of content .* frozen: restore the file"):
+        other.recording(CARTPOLE.info.environment)
+    (tmp_path / "demonstrations.npz").unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        other.recording(CARTPOLE.info.environment)
+
+
+@pytest.mark.parametrize("task", ALL, ids=name_of)
+def test_the_solver_takes_what_the_recipe_of_an_expert_says(task):
+    recipe = task.expert_recipe()
+    configured = registry().solver(recipe["solver"]).configure(task.world, recipe["settings"])
+    assert configured.config.steps == recipe["budget"]["steps"]
 
 
 @pytest.mark.parametrize("task", ALL, ids=name_of)
