@@ -81,6 +81,19 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def told(*packages: str) -> str:
+    """What runs here, in a line: irlbench and its commit, versions, the processor.
+
+    Args:
+        packages: Of `PACKAGES`; those that are not installed are left out.
+    """
+    found, known = code(), versions()
+    commit = f" at {str(found['commit'])[:12]}" if found["commit"] else ""
+    dirty = " with local changes" if found["dirty"] else ""
+    shown = [f"{name} {known[name]}" for name in ("python", *packages) if name in known]
+    return ", ".join([f"irlbench {found['version']}{commit}{dirty}", *shown, processor()])
+
+
 #: Of a longer message, so many letters are kept; of a deeper traceback, so many frames at each end.
 _MESSAGE, _FRAMES = 10_000, 50
 

@@ -119,6 +119,7 @@ def test_cartpoles_demonstrations_ship_and_are_what_its_recipe_makes(cartpole_ho
 
 def test_other_demonstrations_than_those_that_are_frozen_are_refused(tmp_path):
     frozen = CARTPOLE.frozen
+    assert frozen is not None
     with np.load(frozen.path) as arrays:
         changed = dict(arrays)
     changed["actions_7"] = 1 - changed["actions_7"]
