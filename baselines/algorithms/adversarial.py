@@ -33,6 +33,7 @@ ADVERSARIAL_CONTROL: Mapping[str, Any] = {
     "num_envs": 1,
     "buffer": 1_000_000,
     "random_steps": 1000,
+    "precision": "bfloat16",
     "network_discriminator_learning_rate": 3e-4,
     "discriminator_every": 2,
     "gradient_penalty": 10.0,

@@ -37,6 +37,7 @@ SOFT_Q_CONTROL: Mapping[str, Any] = {
     "batch_size": 128,
     "buffer": 1_000_000,
     "random_steps": 1000,
+    "precision": "bfloat16",
     "temperature": 0.1,
     "critics": 1,
     "scale_observations": False,
