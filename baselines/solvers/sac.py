@@ -80,11 +80,12 @@ class SAC(Solver):
             SoftActorCritic,
             SoftActorCriticSettings,
         )
+        from irlbench.baselines.learners.state import take
         from irlbench.baselines.solvers.soft_q_learning import rewards_of
 
         config: SACConfig = self.config
         kept = run.restored
-        taken = 0 if kept is None else int(kept["taken"][0])
+        taken = 0 if kept is None else int(take(kept, "taken", np.array([0]))[0])
         limits = (config.steps, budget.steps, _left(problem, taken))
         granted = min(limit for limit in limits if limit is not None)
         interaction = Interaction(problem, config.num_envs, config.buffer, run)

@@ -15,6 +15,7 @@ from gymnasium.vector import SyncVectorEnv
 from irlbench.algorithm import Run
 from irlbench.baselines.algorithms.bc import BehaviouralCloning
 from irlbench.baselines.algorithms.references import Base, Expert, Random, Survival
+from irlbench.baselines.solvers import sac
 from irlbench.baselines.solvers.ppo import PPO
 from irlbench.data.demonstrations import Demonstrations, Episode, TokenEpisode
 from irlbench.errors import DataError
@@ -177,12 +178,34 @@ def solving(environment, limit=None, **changes):
     return problem, lambda run: solver.solve(problem, reward, Budget(), run)
 
 
+#: All begin anew every 100 steps; the first 50 are random, and each of the rest is an update.
+ACTING = {"steps": 450, "random_steps": 50, "batch_size": 16, "actor_critic_hidden": (8,)}
+
+
+@pytest.fixture(autouse=True)
+def shorter(monkeypatch):
+    """SAC begins anew, and logs, more often than it does for users."""
+    monkeypatch.setattr(sac, "STEPS_BETWEEN_RESTARTS", 100)
+    monkeypatch.setattr(sac, "_LOG_EVERY", 20)
+
+
+def acting(limit=None, **changes):
+    """SAC, with few parameters, all of which change at every step."""
+    problem = interaction("Pendulum-v1", limit)
+    solver = sac.SAC.configure("control", {**ACTING, **changes})
+    reward = LinearReward.constant(1.0)
+    return problem, lambda run: solver.solve(problem, reward, Budget(), run)
+
+
 #: What is fitted, and in how many updates.
 FITS: dict[str, Any] = {
     **{f"bc, {world}": (partial(cloning, world), 23) for world in WORLDS},
     "ppo, CartPole": (partial(solving, "CartPole-v1"), 12),
     "ppo, Pendulum": (partial(solving, "Pendulum-v1"), 12),
     "ppo, unscaled": (partial(solving, "Pendulum-v1", normalise=False), 12),
+    "sac": (acting, 400),
+    "sac, bfloat16": (partial(acting, precision="bfloat16"), 400),
+    "sac, rows and a small buffer": (partial(acting, num_envs=4, buffer=70, steps=1250), 300),
 }
 
 
@@ -287,6 +310,9 @@ def test_a_checkpoint_of_another_network_is_refused(world, hidden, tmp_path):
         (partial(solving, "CartPole-v1"), partial(solving, "CartPole-v1", hidden=(9,))),
         (partial(solving, "CartPole-v1"), partial(solving, "CartPole-v1", hidden=(8, 8))),
         (partial(solving, "CartPole-v1", normalise=False), partial(solving, "CartPole-v1")),
+        (partial(solving, "Pendulum-v1"), acting),
+        (acting, partial(acting, critics=1)),
+        (acting, partial(acting, actor_critic_hidden=(9,))),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(kept, wanted, tmp_path):
@@ -314,6 +340,19 @@ def test_ppo_goes_on_to_the_steps_that_it_was_granted_at_first(tmp_path):
     problem, call = make()
     same_policies(call(Run(folder=tmp_path, meter=problem.meter)), wanted)
     assert problem.meter.used == 500
+
+
+def test_sac_goes_on_to_the_steps_that_it_was_granted_at_first(tmp_path):
+    make = partial(acting, limit=330, steps=10_000)
+    wanted, undisturbed = fit(make())
+    with pytest.raises(Killed):
+        fit(make(), Fragile, folder=tmp_path, dies_at=170)
+    problem, call = make()
+    run = Run(folder=tmp_path, meter=problem.meter)
+    same_policies(call(run), wanted)
+    assert problem.meter.used == 330
+    assert [s for s, _ in undisturbed.saved] == [66, 132, 198, 264, 330]
+    assert [s for s, _ in run.saved] == [264, 330], "from step 200 on"
 
 
 def test_all_rows_begin_anew_every_ten_horizons_and_only_then(monkeypatch):

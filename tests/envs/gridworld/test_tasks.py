@@ -180,7 +180,9 @@ def test_demonstrations_are_episodes_of_the_expert(home):
 
 def test_demonstrations_hold_no_rewards_and_the_file_does(home):
     given = problem(home, "demonstrations").demonstrations
-    assert set(vars(given[0])) == {"observations", "actions", "terminations", "truncations"}
+    known = {"observations", "actions", "terminations", "truncations", "following"}
+    assert set(vars(given[0])) == known
+    assert given[0].following is None
     assert "return" not in json.dumps(dict(given.provenance))
     (folder,) = (home / "data" / "gridworld").glob("*/built-*")
     returns = [rewards.sum() for rewards in read_rewards(folder)]
