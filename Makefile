@@ -73,9 +73,11 @@ laboratory: setup
 	$(BIN)/python benchmarks/laboratory.py results/gridworld > docs/laboratory.md
 
 # The core comes first, all its seeds; the larger suite finds it done. A failed trial is a result.
+# What is committed is not run again, wherever it was run.
+KNOWN = $(addprefix --known ,$(wildcard results/control))
 control: setup
-	$(BIN)/irlbench run control-core --out runs/control || [ $$? -eq 1 ]
-	$(BIN)/irlbench run control --out runs/control || [ $$? -eq 1 ]
+	$(BIN)/irlbench run control-core --out runs/control $(KNOWN) || [ $$? -eq 1 ]
+	$(BIN)/irlbench run control --out runs/control $(KNOWN) || [ $$? -eq 1 ]
 	$(MAKE) control-results
 
 # What is committed already stays, also where runs/control is of another machine.

@@ -30,6 +30,7 @@ from typing import Any
 
 import irlbench
 from irlbench.registry import registry
+from irlbench.running import provenance
 from irlbench.running.record import Record
 from irlbench.running.store import Store
 from irlbench.serialisation import canonical_json
@@ -252,6 +253,7 @@ def main() -> int:
     if wrong := [text for text in arguments.set if "=" not in text]:
         parser.error(f"--set {wrong[0]}: write field=value")
     changes = dict(text.split("=", 1) for text in arguments.set)
+    print(provenance.told("torch", "numpy", "gymnasium", "mujoco", "imitation"))
     verdicts = []
     for task in arguments.tasks:
         ratios = seeds_of(

@@ -5,7 +5,7 @@ suite = "quick"                # or: tasks = ["control/cartpole", "control/hoppe
 select = ["bc", "expert"]      # as --algorithms
 seeds = "0..4"                 # or 5, or [1, 5, 7]
 jobs = 2                       # likewise threads, device, timeout, demos, demonstrations,
-out = "runs/slow-bc"           # preferences, track, data, model, plugins
+out = "runs/slow-bc"           # preferences, track, data, model, plugins, known
 
 [budget]                       # as --budget
 gradient_steps = 5000
@@ -188,5 +188,6 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "data": ("data", _path),
     "model": ("model", _text),
     "plugins": ("plugins", lambda value: [_path(item) for item in _texts(value)]),
+    "known": ("known", lambda value: [_path(item) for item in _texts(value)]),
     "out": ("out", _path),
 }

@@ -228,6 +228,16 @@ def run(
             "The old record stays beside the new one. May be repeated.",
         ),
     ] = None,
+    known: Annotated[
+        list[Path] | None,
+        _option(
+            "--known",
+            panel=_AGAIN,
+            metavar="DIR",
+            help="Records of other runs, or exported ones: trials that are there are not run. May "
+            "be repeated.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         _option(
@@ -275,6 +285,7 @@ def run(
         "model": model,
         "plugins": plugins,
         "rerun": rerun,
+        "known": known,
         "retry_failed": retry_failed or None,
         "out": out,
     }

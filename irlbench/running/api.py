@@ -19,6 +19,7 @@ from irlbench.running.interrupts import interruptible
 from irlbench.running.preparation import prepare
 from irlbench.running.progress import PlainProgress, Progress
 from irlbench.running.record import Record
+from irlbench.running.record_table import open_results
 from irlbench.running.store import Published, Store
 from irlbench.running.trial import Job, TrialSpec
 from irlbench.serialisation import sha256_json
@@ -98,6 +99,7 @@ def run(
     plugins: str | Path | Sequence[str | Path] = (),
     retry_failed: bool = False,
     rerun: str | Sequence[str] = (),
+    known: str | Path | Sequence[str | Path] = (),
     checkpoint_seconds: float = 60.0,
     out: str | Path | None = None,
     progress: Progress | None = None,
@@ -129,6 +131,7 @@ def run(
         retry_failed: Run trials again that failed, or whose record is damaged.
         rerun: Beginnings of the ids of trials to run again, whatever came of them. What stood there
             stays beside the new record, under `<id>.superseded-<n>`.
+        known: Other directories of records, run or exported: trials that are there are not run.
         checkpoint_seconds: How often an algorithm that can go on after a kill keeps its state.
         out: Output directory; None: `runs/<suite or task>`.
         progress: Told what happens; None prints plain lines.
@@ -161,6 +164,7 @@ def run(
         plugins=plugins,
         retry_failed=retry_failed,
         rerun=rerun,
+        known=known,
         checkpoint_seconds=checkpoint_seconds,
         out=out,
     )
@@ -172,7 +176,7 @@ def run(
         with interruptible():
             specs, prepared = _planned(request)
             summary.planned = len(specs)
-            found = _found(specs, store)
+            found = _found(specs, store, request.known)
             _tell_versions(found, progress)
             todo = list(_todo(specs, found, request, summary))
             progress.planned([spec for spec, _ in todo])
@@ -221,7 +225,7 @@ def dry_run(target: str | Sequence[str], **choices: Any) -> Plan:
     with interruptible():
         specs, _ = _planned(request)
     summary = RunSummary(store.out)
-    found = _found(specs, store)
+    found = _found(specs, store, request.known)
     again = {spec.id for spec, _ in _todo(specs, found, request, summary)}
     done = {trial for trial in found if trial not in again}
     failed = {t for t, p in found.items() if p.record is None or p.record.failed}
@@ -235,11 +239,18 @@ def _planned(request: Asked) -> tuple[list[TrialSpec], dict[str, Prepared]]:
     return plan.trials(request.cells, prepared, request.choices), prepared
 
 
-def _found(specs: Sequence[TrialSpec], store: Store) -> dict[str, Published]:
-    """What stands under the ids of trials, where anything does."""
+def _found(specs: Sequence[TrialSpec], store: Store, known: Sequence[Path]) -> dict[str, Published]:
+    """What stands under the ids of trials, where anything does; else in other directories."""
     there = set(store.ids())
     found = {spec.id: store.published(spec.id) for spec in specs if spec.id in there}
-    return {trial: published for trial, published in found.items() if published is not None}
+    own = {trial: published for trial, published in found.items() if published is not None}
+    elsewhere: dict[str, Published] = {}
+    for held in map(open_results, known):
+        ids = set(held.ids()) - elsewhere.keys() - own.keys()
+        for spec in specs:
+            if spec.id in ids:
+                elsewhere[spec.id] = Published(held.read(spec.id), None, None)
+    return elsewhere | own
 
 
 def _todo(
@@ -262,8 +273,8 @@ def _todo(
         failed = there is not None and (there.record is None or there.record.failed)
         again = spec.id.startswith(request.rerun) or (request.retry_failed and failed)
         if there is None or again:
-            summary.retried += there is not None
-            yield spec, there
+            summary.retried += there is not None and there.identity is not None
+            yield spec, there if there is not None and there.identity is not None else None
         else:
             summary.count_found(spec.id, there)
 

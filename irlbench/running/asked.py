@@ -30,6 +30,7 @@ class Asked:
         limits: What ends a trial as failed.
         retry_failed: Whether failed and damaged trials are run again.
         rerun: Beginnings of the ids of trials to run again, whatever came of them.
+        known: Directories of records, of which none is made again.
         checkpoint_seconds: How often trials keep what they go on from.
     """
 
@@ -41,6 +42,7 @@ class Asked:
     limits: Limits
     retry_failed: bool
     rerun: tuple[str, ...]
+    known: tuple[Path, ...]
     checkpoint_seconds: float
 
     @property
@@ -71,6 +73,7 @@ def check(
     plugins: Any,
     retry_failed: bool,
     rerun: Any,
+    known: Any,
     checkpoint_seconds: Any,
     out: str | Path | None,
 ) -> Asked:
@@ -112,6 +115,7 @@ def check(
         ),
         retry_failed=bool(retry_failed),
         rerun=_texts("rerun", rerun),
+        known=tuple(Path(folder) for folder in _texts("known", known)),
         checkpoint_seconds=_amount("checkpoint_seconds", checkpoint_seconds, "seconds", least=0.0),
     )
 

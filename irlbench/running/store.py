@@ -52,12 +52,13 @@ class Published:
     Attributes:
         record: Its record, or None where it is damaged.
         damage: What is wrong with it, or None.
-        identity: Of the folder; another one has another.
+        identity: Of the folder; another one has another. None: it stands in another directory,
+            and is never superseded.
     """
 
     record: Record | None
     damage: str | None
-    identity: tuple[int, int]
+    identity: tuple[int, int] | None
 
 
 class Store:

@@ -47,6 +47,7 @@ def test_every_key(tmp_path):
         data = "here"
         model = "org/model@main"
         plugins = ["mine.py"]
+        known = ["results"]
         out = "there"
         budget = { steps = 100, seconds = 2.5 }
     """
@@ -65,6 +66,7 @@ def test_every_key(tmp_path):
         "data": Path("here"),
         "model": "org/model@main",
         "plugins": [Path("mine.py")],
+        "known": [Path("results")],
         "out": Path("there"),
         "budget": {"steps": 100, "seconds": 2.5},
     }

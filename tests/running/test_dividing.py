@@ -16,8 +16,10 @@ import pytest
 
 import irlbench
 from irlbench.errors import UsageError
+from irlbench.reporting.export import export
 from irlbench.running import provenance
 from irlbench.running.progress import PlainProgress
+from irlbench.running.record_table import open_results
 from irlbench.running.store import Store
 
 from .drivers import (  # noqa: TID252 - the tests are no package with a name
@@ -157,6 +159,29 @@ def test_failed_trials_are_retried_once_by_two_runs_at_once(tmp_path: Path) -> N
     ids = Store(tmp_path / "out").ids()
     assert sorted(superseded(tmp_path / "out")) == [f"{trial}.superseded-1" for trial in ids]
     assert len(hashes(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("form", ["run", "exported"])
+def test_what_is_known_elsewhere_is_not_run_again(tmp_path: Path, form: str) -> None:
+    there, out = tmp_path / "there", tmp_path / "out"
+    both = ["short/walk", "short/fails"]
+    go(there, seeds=2, algorithms=both)
+    if form == "exported":
+        export([there], tmp_path / "table")
+        there = tmp_path / "table"
+    summary = go(out, seeds=3, algorithms=both, known=there)
+    assert (summary.planned, summary.done, summary.reused, summary.failed) == (6, 1, 4, 3)
+    assert len(Store(out).ids()) == 2, "what is known is not copied"
+    assert (summary.retried, summary.damaged) == (0, [])
+    # What is asked for again is run here, and supersedes nothing.
+    again = go(out, seeds=3, algorithms=both, known=[there], retry_failed=True)
+    assert (again.done, again.failed, again.reused, again.retried) == (0, 3, 3, 1)
+    walked = next(r.trial for r in open_results(there).records() if not r.failed)
+    rerun = go(out, seeds=3, algorithms=both, known=[there], rerun=walked)
+    assert (rerun.done, rerun.retried) == (1, 0)
+    assert len(superseded(out)) == 1, "of the trial that had failed here"
+    with pytest.raises(UsageError, match="no directory of irlbench records"):
+        go(out, known=[tmp_path / "nowhere"])
 
 
 def test_what_is_superseded_stays_beside_the_new_record(tmp_path: Path) -> None:
