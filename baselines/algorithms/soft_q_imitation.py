@@ -75,6 +75,10 @@ class SoftQImitationConfig(FunctionConfig, ImitationConfig, ActorCriticConfig, T
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if self.critics > 2:
+            raise ValueError(
+                f"critics must be 1 or 2, which a saved reward is made of, got {self.critics}"
+            )
         if not 0 < self.target_rate <= 1:
             raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
         if not self.weight_decay >= 0:

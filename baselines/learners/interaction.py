@@ -13,6 +13,7 @@ from torch import Tensor
 
 from irlbench.algorithm import Run
 from irlbench.baselines.learners.functions import StateFunction
+from irlbench.baselines.learners.progress import require_finite
 from irlbench.baselines.learners.state import take
 from irlbench.baselines.learners.steps import Steps, observed
 from irlbench.errors import DataError, UsageError
@@ -105,9 +106,15 @@ class Interaction:
 
         Returns:
             How many transitions that gave: rows that only begin anew give none.
+
+        Raises:
+            DivergenceError: If an action is not finite; simulators do not stand that.
         """
         rows = len(self._seen)
-        actions = None if random_share >= 1 else act(self._seen, self._generator)
+        actions = None
+        if random_share < 1:
+            actions = act(self._seen, self._generator)
+            self._require_finite(actions)
         if random_share > 0:
             any_action = self._any_actions(rows)
             tried = self._generator.random(rows) < random_share
@@ -119,6 +126,11 @@ class Interaction:
         self._resetting = terminations | truncations
         self._keep(before, actions, paid, terminations, ~resetting)
         return int((~resetting).sum())
+
+    def _require_finite(self, actions: NDArray[Any]) -> None:
+        if actions.dtype.kind == "f" and not np.isfinite(actions).all():
+            worst = float(actions[~np.isfinite(actions)].flat[0])
+            require_finite({"an action": worst}, self._problem.meter.used)
 
     def _any_actions(self, rows: int) -> NDArray[Any]:
         """Actions drawn uniformly, `[rows, ...]`."""
