@@ -86,7 +86,7 @@ class Interaction:
         self._paid = np.zeros(self._capacity, dtype=np.float32)
         self._terminated = np.zeros(self._capacity, dtype=bool)
         self._weights = torch.ones(0, dtype=torch.float64)
-        self._place = self._count = 0
+        self._place = self._count = self._taken = 0
 
     def __len__(self) -> int:
         return self._count
@@ -125,12 +125,14 @@ class Interaction:
         self._seen, paid, terminations, truncations, _ = self._environment.step(actions)
         self._resetting = terminations | truncations
         self._keep(before, actions, paid, terminations, ~resetting)
-        return int((~resetting).sum())
+        real = int((~resetting).sum())
+        self._taken += real
+        return real
 
     def _require_finite(self, actions: NDArray[Any]) -> None:
         if actions.dtype.kind == "f" and not np.isfinite(actions).all():
             worst = float(actions[~np.isfinite(actions)].flat[0])
-            require_finite({"an action": worst}, self._problem.meter.used)
+            require_finite({"an action": worst}, self._taken)
 
     def _any_actions(self, rows: int) -> NDArray[Any]:
         """Actions drawn uniformly, `[rows, ...]`."""
@@ -156,7 +158,7 @@ class Interaction:
             "actions": self._actions[kept].copy(),
             "paid": self._paid[kept].copy(),
             "terminated": self._terminated[kept].copy(),
-            "place": np.array([self._place]),
+            "place": np.array([self._place, self._taken]),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -171,7 +173,8 @@ class Interaction:
         for name in ("observations", "following", "actions", "paid", "terminated"):
             own = getattr(self, f"_{name}")[:count]
             own[:] = take(state, name, own)
-        self._count, self._place = count, int(take(state, "place", np.array([0]))[0])
+        self._count = count
+        self._place, self._taken = map(int, take(state, "place", np.array([0, 0])))
 
     def _keep(
         self,

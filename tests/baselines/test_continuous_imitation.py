@@ -315,14 +315,23 @@ QUICK = {
 }
 
 
+GAME = {
+    "discriminator_hidden": (32,),
+    "gradient_penalty": 0.0,
+    "network_discriminator_learning_rate": 1e-3,
+    "discriminator_every": 1,
+}
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("algorithm", "limit", "changes"),
     [
         (IQLearn, 2000, {}),
         (IQLearn, None, {"track": "demonstrations", "offline_gradient_steps": 2000}),
         (SQIL, 3000, {}),
-        (GAIL, 4000, {"discriminator_hidden": (32,), "gradient_penalty": 1.0}),
+        (GAIL, 4000, GAME),
     ],
 )
 def test_the_expert_is_imitated(algorithm, limit, changes):
