@@ -363,7 +363,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--precision", choices=(*PRECISIONS, "both"), default="float32")
+    usual = registry().solver("sac").configure("control").config.precision
+    parser.add_argument("--precision", choices=(*PRECISIONS, "both"), default=usual)
     parser.add_argument("--warm-up", type=int, default=1000, help="steps before the clock runs")
     parser.add_argument("--block", type=int, default=250, help="steps of a turn")
     parser.add_argument("--rounds", type=int, default=12, help="turns; the median counts")

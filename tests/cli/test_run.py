@@ -91,7 +91,7 @@ def test_the_command_line_goes_before_the_file(called, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("run", "name a suite (gridworld, quick, smoke) or tasks"),
+        ("run", "name a suite (control, control-core, gridworld, quick, smoke) or tasks"),
         ("run quick --seeds x", "--seeds"),
         ("run quick --jobs 0", "--jobs must be at least 1, got 0"),
         ("run quick --threads two", "--threads takes a whole number, got 'two'"),
