@@ -34,19 +34,21 @@ class IQLearnConfig(SoftQImitationConfig):
         "value", "Where (1 - gamma) E[V(s_0)] is read: value (both batches), v0, value_expert."
     )
 
+    offline_value_term: str = option("value", "The same where there is no interaction.")
     absorbing: bool = option(
         False, "With interaction, an episode's end has the value that the objective gives it."
     )
     slow_values: bool = option(
-        False, "V' is read from the slow copy, without gradient, instead of from Q."
+        False, "V' is read from the slow copy, without gradient, not from Q; not where offline."
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.alpha > 0:
             raise ValueError(f"alpha must be positive, got {self.alpha}")
-        if self.value_term not in VALUE_TERMS:
-            raise ValueError(str(UnknownNameError("value term", self.value_term, VALUE_TERMS)))
+        for term in (self.value_term, self.offline_value_term):
+            if term not in VALUE_TERMS:
+                raise ValueError(str(UnknownNameError("value term", term, VALUE_TERMS)))
 
 
 class IQLearn(SoftQImitation):
@@ -78,19 +80,21 @@ class IQLearn(SoftQImitation):
         from irlbench.baselines.objectives.iq_learn import iq_learn_loss
 
         config: IQLearnConfig = self.config
-        following = target if config.slow_values else None
+        offline = experience.steps_taken is None and not experience.exact
+        following = target if config.slow_values and not offline else None
+        term = config.offline_value_term if offline else config.value_term
         expert, policy = experience.soft_values(Q, config.temperature, following)
         end_value = self.end_value(experience, discount)
         if end_value and policy is not None:
             expert, policy = (part.with_end_value(end_value) for part in (expert, policy))
         initial = None
-        if config.value_term == "v0":
+        if term == "v0":
             initial = experience.initial_value(Q, config.temperature, discount)
         return iq_learn_loss(
             expert,
             policy,
             discount=discount,
-            value_term=config.value_term,
+            value_term=term,
             chi2_weight=1 / (4 * config.alpha),
             initial_value=initial,
         )

@@ -55,7 +55,7 @@ class SoftQImitationConfig(FunctionConfig, ImitationConfig, ActorCriticConfig, T
         False, "Continuous actions: tau follows the entropy wanted; else it stays as it is."
     )
     scale_observations: bool = option(
-        True, "A network of discrete actions reads vectors scaled by the demonstrations'."
+        True, "With interaction, networks of discrete actions read vectors scaled by the expert's."
     )
     target_rate: float = option(
         0.05, "Share of the way that the slow copy of Q goes per update; critics have their own."
@@ -121,7 +121,7 @@ class SoftQImitation(Algorithm):
         experience, scale = experience_of(problem, functions, config, run)
         learner: _Learner
         if functions.discrete:
-            if not config.scale_observations:
+            if "interaction" in problem.needs and not config.scale_observations:
                 scale = None
             learner = _Discrete(functions, config, problem.discount, scale)
         else:

@@ -8,6 +8,7 @@ there are only the demonstrations.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -33,7 +34,13 @@ from irlbench.tabular.demonstrations import demonstrated_occupancy
 
 
 class Experience(ABC):
-    """What an imitation objective on Q is computed from."""
+    """What an imitation objective on Q is computed from.
+
+    Attributes:
+        exact: Whether expectations take the place of samples.
+    """
+
+    exact: ClassVar[bool] = False
 
     @abstractmethod
     def advance(self, Q: StateFunction | ActedQ, temperature: float) -> bool:
@@ -96,6 +103,8 @@ class KnownExperience(Experience):
     Args:
         known: The dynamics, and the expert's occupancy.
     """
+
+    exact: ClassVar[bool] = True
 
     def __init__(self, known: KnownDynamics) -> None:
         self._known = known
