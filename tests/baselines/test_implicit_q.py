@@ -95,7 +95,7 @@ def test_the_slow_copy_of_Q_follows():
     before = [p.clone() for p in slow]
     with torch.no_grad():
         for p in learner.Q.parameters():
-            p += 1.0
+            p.add_(1.0)
     learner.follow(*met(32))
     assert all(torch.allclose(p, b + 0.25) for p, b in zip(slow, before, strict=True))
 
@@ -147,7 +147,7 @@ def test_the_gradient_of_dpo_raises_what_is_preferred():
     loss.backward()
     with torch.no_grad():
         for p in model.function.parameters():
-            p -= 0.01 * p.grad
+            p.sub_(0.01 * p.grad)
     after = model.log_prob(given).sum(dim=-1) - log_pi.sum(dim=-1).detach()
     first = given.first_preferred == 1
     gained = torch.where(first, after[:, 0] - after[:, 1], after[:, 1] - after[:, 0])
