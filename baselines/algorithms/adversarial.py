@@ -314,10 +314,12 @@ def play(
         for _ in range(config.updates_per_step):
             run.spend(gradient_steps=1)
             told |= rival.answer(paid)
-        if turn % _LOG_EVERY == 0:
+        due = points.passed(share_done(turn, config.gradient_steps, rival.steps_taken, limit))
+        if turn % _LOG_EVERY == 0 or due:
             require_finite(told, rival.steps_taken or turn)
+        if turn % _LOG_EVERY == 0:
             run.log(rival.steps_taken or turn, **told)
-        if points.passed(share_done(turn, config.gradient_steps, rival.steps_taken, limit)):
+        if due:
             run.save(rival.steps_taken or turn, rival.policy())
 
 

@@ -104,5 +104,8 @@ class BTReward(PreferenceLearning):
             fit = bradley_terry_loss(returns, some.first_preferred, weight=some.weight)
             return fit + config.regulariser_weight * masked_mean(rewards**2, some.mask)
 
-        train(model, functions, segments, loss_of, config, run)
+        steps, granted = config.gradient_steps, run.budget.gradient_steps
+        if granted is not None and "interaction" in problem.needs:
+            steps = min(steps, granted // 2)  # the solver learns too
+        train(model, functions, segments, loss_of, config, run, steps=steps)
         return model.reward(problem.discount)

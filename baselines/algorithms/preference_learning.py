@@ -127,11 +127,13 @@ def train(
         loss.backward()
         optimiser.step()
         more = {} if after is None else after()
-        if step % _LOG_EVERY == 0:
+        due = policy is not None and step in points
+        if step % _LOG_EVERY == 0 or due:
             scalars = {told: loss.item(), **more}
             require_finite(scalars, step)
+        if step % _LOG_EVERY == 0:
             run.log(step, **scalars)
-        if policy is not None and step in points:
+        if policy is not None and due:
             run.save(step, policy())
 
 

@@ -151,11 +151,13 @@ class SoftQImitation(Algorithm):
             run.spend(gradient_steps=1)
             told = learner.update(loss)
             taken = experience.steps_taken
-            if step % _LOG_EVERY == 0:
+            due = points.passed(share_done(step, updates, taken, limit))
+            if step % _LOG_EVERY == 0 or due:
                 told = {"loss": loss.item(), **told}
                 require_finite(told, taken or step)
+            if step % _LOG_EVERY == 0:
                 run.log(taken or step, **told)
-            if points.passed(share_done(step, updates, taken, limit)):
+            if due:
                 run.save(taken or step, learner.policy())
 
 

@@ -104,8 +104,8 @@ class SAC(Solver):
                     met, paid = interaction.sample_paid(config.batch_size)
                     run.spend(gradient_steps=1)
                     told = learner.update(met, paid if reward is None else rewards_of(reward, met))
+                    require_finite(told, taken)
                     if before // _LOG_EVERY < taken // _LOG_EVERY:
-                        require_finite(told, taken)
                         run.log(taken, **told)
                 if any(before < point <= taken for point in points):
                     run.save(taken, learner.policy())

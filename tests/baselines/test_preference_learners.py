@@ -212,6 +212,17 @@ def test_with_interaction_the_solver_learns_from_steps(small_world):
     assert small_world.lost(solution.policy.probabilities) < 0.05
 
 
+def test_of_a_small_budget_half_is_left_to_the_solver(small_world):
+    given = {"preferences": small_world.preferences(20), "gradient_steps": 300}
+    for track, steps in (("preferences+interaction", 20), ("preferences+dynamics", 0)):
+        solution, run, problem = small_world.fit(
+            BTReward, track, budget=Budget(gradient_steps=40), **given
+        )
+        assert run.gradient_steps == 40
+        assert problem.meter.used == 20 * steps
+        assert solution.reward.values.any()
+
+
 @pytest.mark.parametrize("track", IPL.tracks)
 def test_ipl_recovers_a_good_policy(small_world, track):
     solution, run, problem = small_world.fit(
