@@ -134,7 +134,9 @@ def test_the_value_of_the_end_is_where_the_objective_is_least(value_term, expert
     def loss(V):
         each = [
             SoftValues(
-                *(torch.tensor([0.0, V], dtype=torch.float64) for _ in range(3)),
+                torch.tensor([0.0, V], dtype=torch.float64),
+                torch.tensor([0.0, V], dtype=torch.float64),
+                torch.tensor([0.0, V], dtype=torch.float64),
                 torch.tensor([False, False]),
                 torch.tensor([1 - share, share], dtype=torch.float64),
             )
@@ -162,7 +164,9 @@ def test_where_nothing_ends_an_end_is_worth_nothing():
 
 def test_an_end_value_takes_the_place_of_zero():
     values = SoftValues(
-        *(torch.tensor(v, requires_grad=True) for v in ([1.0, 2.0], [3.0, 4.0], [5.0, 6.0])),
+        torch.tensor([1.0, 2.0]),
+        torch.tensor([3.0, 4.0]),
+        torch.tensor([5.0, 6.0], requires_grad=True),
         torch.tensor([True, False]),
         torch.ones(2),
     )
@@ -186,8 +190,9 @@ class Ended(Experience):
 
     def soft_values(self, Q, temperature, target=None):
         def one(first):
-            numbers = (torch.tensor([first, 2.0]).double() for _ in range(3))
-            return SoftValues(*numbers, torch.tensor([True, False]), torch.ones(2).double())
+            number = torch.tensor([first, 2.0]).double()
+            ends, ones = torch.tensor([True, False]), torch.ones(2).double()
+            return SoftValues(number, number, number, ends, ones)
 
         return one(1.0), one(-1.0)
 
@@ -220,7 +225,7 @@ def test_iq_learn_counts_with_the_ends_value_where_it_is_told_to(absorbing):
         assert end != 0
         expert, policy = expert.with_end_value(end), policy.with_end_value(end)
     weight = 1 / (4 * made.config.alpha)
-    wanted = iq_learn_loss(
+    by_hand = iq_learn_loss(
         expert, policy, discount=0.9, value_term=made.config.value_term, chi2_weight=weight
     )
-    assert made.loss(Ended((0.2, 0.01)), Q, Q, 0.9).item() == pytest.approx(wanted.item())
+    assert made.loss(Ended((0.2, 0.01)), Q, Q, 0.9).item() == pytest.approx(by_hand.item())

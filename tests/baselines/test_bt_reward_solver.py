@@ -10,6 +10,7 @@ from irlbench.baselines.algorithms.bt_reward import BTReward
 from irlbench.baselines.algorithms.ipl import IPL
 from irlbench.errors import UnknownNameError, UsageError
 from irlbench.policies.table import TablePolicy
+from irlbench.rewards.table import TableReward
 from irlbench.running import plan
 from irlbench.tabular.planning import value_iteration
 from irlbench.task import Prepared
@@ -81,6 +82,7 @@ def test_the_reward_model_needs_preferences_alone(small_world):
     )
     problem = small_world.problem("preferences", {"preferences"}, preferences=given)
     alone = BTReward.configure("gridworld", {"gradient_steps": 50}).fit_reward(problem, Run(0))
+    assert isinstance(alone, TableReward)
     assert np.array_equal(alone.values, usual.reward.values)
     assert alone.values.any()
     assert problem.usage == {"preferences": 200}

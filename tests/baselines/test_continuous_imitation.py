@@ -82,8 +82,8 @@ def demonstrations(count=20):
             actions.append(np.clip(wanted_action(states[-1]) + 0.1 * rng.normal(size=1), -1, 3))
             states.append(states[-1] / 2 + (actions[-1] - 1) / 2)
         last = np.arange(LENGTH) == LENGTH - 1
-        arrays = (np.array(x, dtype=np.float32) for x in (states, actions))
-        found.append(Episode(*arrays, last & False, last))
+        seen, taken = (np.array(x, dtype=np.float32) for x in (states, actions))
+        found.append(Episode(seen, taken, last & False, last))
     return Demonstrations(tuple(found))
 
 
@@ -258,8 +258,10 @@ def test_the_gradient_penalty_is_of_points_between(monkeypatch):
     rng = np.random.default_rng(0)
 
     def steps(size):
-        numbers = [torch.from_numpy(rng.normal(size=(size, 1)).astype(np.float32)) for _ in "sas"]
-        return Steps(*numbers, torch.zeros(size, dtype=torch.bool), torch.ones(size).double())
+        s, a, after = (
+            torch.from_numpy(rng.normal(size=(size, 1)).astype(np.float32)) for _ in range(3)
+        )
+        return Steps(s, a, after, torch.zeros(size, dtype=torch.bool), torch.ones(size).double())
 
     asked, said = [], one.logits_expert_is_high
 

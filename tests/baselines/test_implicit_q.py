@@ -47,7 +47,7 @@ def learner_of(expectile=0.5, tau=0.1, rate=1.0):
     scale = torch.linspace(-1, 1, 50)[:, None]
     made = ImplicitQ(problem, functions, settings, scale, Run())
     # Q = a: linear in the action, the same in every state.
-    made.Q.of = made._slow.function.of = lambda s, a: a[:, 0].double()  # type: ignore[method-assign]
+    made.Q.of = made._slow.function.of = lambda s, a: a[:, 0].double()  # type: ignore[assignment, method-assign]
     return made
 
 
