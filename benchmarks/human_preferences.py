@@ -4,7 +4,7 @@
 
 fits both on pairs that people judged, predicts pairs that were held out, and writes the record
 (results/human-preferences/record.json) and the page made from it (docs/human-preferences.md).
-`--page` makes the page again from the record that is there. Some ten minutes on one core.
+`--page` makes the page again from the record that is there. A quarter of an hour on one core.
 
 DIR holds the two archives of `jhejna/inverse-preference-learning` that `FILES` names.
 """

@@ -41,10 +41,10 @@ Learning" (Hejna and Sadigh, 2023; `jhejna/inverse-preference-learning`, MIT lic
 {files}
 
 {untied} of them have a preference, {ties} are ties. What the last action of a segment led to was not
-recorded, so it has 99 steps.
+recorded, so a segment has 99 steps.
 
 **{copied} pairs are there twice**: those of the second file are the last of the first, to the bit and
-with the same labels. {distinct} pairs are distinct, {distinct_untied} of them without a tie. Other pairs
+with the same labels. {distinct} pairs are distinct, {distinct_untied} of them without a tie. Some others
 have segments that overlap. Pairs with an observation in common are held out together: {groups} groups,
 the connected components. Segments of one episode that do not overlap cannot be recognised.
 
@@ -62,11 +62,11 @@ the connected components. Segments of one episode that do not overlap cannot be 
   are the same but for a ninth) and repeats have the same pairs, so no interval is made over either:
   *over repeats* are the least and the largest accuracy of one, which division and first weights make.
 - **Less torso height** is the difference on the same pairs, its interval from the same resamples.
-- **Own pairs**: the share of its training pairs that what was fitted gets right.
+- **Training pairs**: the share of those without a tie that what was fitted on them gets right.
 - **Measures** are means over the steps: observation 0, observation 5, and the squared length of the
   action. *Direction learnt* turns a measure round where most of the training pairs speak against it.
 
-Beside torso height:
+Chance is 0.5. Beside torso height:
 
 {verdict}
 
@@ -77,9 +77,9 @@ Both algorithms as they are, with their defaults on control but for
 {settings}
 
 **Nothing was tuned.** The settings of 500 steps were set before any result was seen, for what a hundred
-fits may cost on one core. Those of 50 steps were added when these had been seen to fit their own pairs
-far better than others: they show what shorter training does on the same folds, and are no choice that
-was made without them.
+fits may cost on one core. Those of 50 steps were added after a look at one repeat, in which these fitted their
+training pairs far better than others: they show what shorter training does, on the same folds, and
+are no choice made without them.
 
 {seconds:,} processor seconds on one thread ({processor}); irlbench {version}, commit {commit}, torch
 {torch}. The record has every setting, each fold's counts, and each pair's share of repeats in which
@@ -95,7 +95,7 @@ def page(record: Mapping[str, Any]) -> str:
     """
     methods, code = record["methods"], record["irlbench"]
     names = [name for measure in MEASURES for name in (measure, measure + TURNED)] + list(LEARNT)
-    head = ["", "accuracy", "without copies", "over repeats", "less torso height", "own pairs"]
+    head = ["", "accuracy", "without copies", "over repeats", "less torso height", "training pairs"]
     rows = [head, ["---", *["---:"] * (len(head) - 1)], *(_line(record, name) for name in names)]
     return PAGE_TEXT.format(
         files="\n".join(
