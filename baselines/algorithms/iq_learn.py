@@ -13,6 +13,7 @@ from irlbench.baselines.algorithms.soft_q_imitation import (
     SoftQImitationConfig,
 )
 from irlbench.errors import UnknownNameError
+from irlbench.problem import Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,7 @@ _NEWEST = 1000
 class IQLearnConfig(SoftQImitationConfig):
     """Hyperparameters of IQ-Learn."""
 
+    offline_gradient_steps: int = option(1000, "Updates where there is no interaction.")
     alpha: float = option(0.5, "Of the chi2 regulariser: E[r^2] / (4 alpha) is subtracted.")
     value_term: str = option(
         "value", "Where (1 - gamma) E[V(s_0)] is read: value (both batches), v0, value_expert."
@@ -44,6 +46,10 @@ class IQLearnConfig(SoftQImitationConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.offline_gradient_steps < 1:
+            raise ValueError(
+                f"offline_gradient_steps must be at least 1, got {self.offline_gradient_steps}"
+            )
         if not self.alpha > 0:
             raise ValueError(f"alpha must be positive, got {self.alpha}")
         for term in (self.value_term, self.offline_value_term):
@@ -68,6 +74,7 @@ class IQLearn(SoftQImitation):
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "control": {
             **SOFT_Q_CONTROL,
+            "offline_gradient_steps": 20_000,
             "value_term": "v0",
             "alpha": 2.0,
             "slow_values": True,
@@ -98,6 +105,12 @@ class IQLearn(SoftQImitation):
             chi2_weight=1 / (4 * config.alpha),
             initial_value=initial,
         )
+
+    def updates(self, problem: Problem) -> int:
+        """See `SoftQImitation.updates`."""
+        config: IQLearnConfig = self.config
+        online = {"interaction", "dynamics"} & problem.needs
+        return config.gradient_steps if online else config.offline_gradient_steps
 
     def end_value(self, experience: Experience, discount: float) -> float:
         """See `SoftQImitation.end_value`."""

@@ -32,7 +32,6 @@ _LOG_EVERY = 50
 #: What both take on control unless told otherwise.
 SOFT_Q_CONTROL: Mapping[str, Any] = {
     "gradient_steps": 1_000_000,  # the budget of steps ends it
-    "offline_gradient_steps": 20_000,
     "num_envs": 1,
     "batch_size": 128,
     "buffer": 1_000_000,
@@ -49,7 +48,6 @@ class SoftQImitationConfig(FunctionConfig, ImitationConfig, ActorCriticConfig, T
     """Hyperparameters of imitation by a soft Q-function."""
 
     gradient_steps: int = option(1000, "Updates, unless a budget grants fewer.")
-    offline_gradient_steps: int = option(1000, "The same where there is no interaction.")
     temperature: float = option(0.1, "tau: the policy is softmax(Q / tau), or an actor's for Q.")
     learn_temperature: bool = option(
         False, "Continuous actions: tau follows the entropy wanted; else it stays as it is."
@@ -70,7 +68,7 @@ class SoftQImitationConfig(FunctionConfig, ImitationConfig, ActorCriticConfig, T
         ImitationConfig.__post_init__(self)
         ActorCriticConfig.__post_init__(self)
         TemperatureConfig.__post_init__(self)
-        for name in ("gradient_steps", "offline_gradient_steps", "saves"):
+        for name in ("gradient_steps", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.temperature > 0:
@@ -107,6 +105,11 @@ class SoftQImitation(Algorithm):
             discount: gamma.
         """
 
+    def updates(self, problem: Problem) -> int:
+        """How many updates there are, unless a budget grants fewer."""
+        gradient_steps: int = self.config.gradient_steps
+        return gradient_steps
+
     def end_value(self, experience: Experience, discount: float) -> float:
         """V where an episode ended: part of the reward that Q implies."""
         return 0.0
@@ -137,9 +140,7 @@ class SoftQImitation(Algorithm):
         from irlbench.baselines.learners.progress import Points, require_finite, share_done
 
         config: Any = self.config
-        updates, limit = config.gradient_steps, problem.meter.left
-        if "interaction" not in problem.needs and "dynamics" not in problem.needs:
-            updates = config.offline_gradient_steps
+        updates, limit = self.updates(problem), problem.meter.left
         points = Points(config.saves)
         for step in range(1, updates + 1):
             if run.exhausted:
