@@ -39,8 +39,8 @@ ADVERSARIAL_CONTROL: Mapping[str, Any] = {
     "gradient_penalty": 10.0,
     "absorbing": True,
 }
-#: Share of time in the absorbing state below which no difference is made.
-_LEAST_SHARE = 0.01
+#: Shares of time in the absorbing state, of expert and policy, that they are not taken to be below.
+_LEAST_SHARES = (1e-4, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,10 @@ class AdversarialConfig(FunctionConfig, ImitationConfig, ActorCriticConfig):
         (64, 64), "Widths of the hidden layers of its networks."
     )
     gradient_penalty: float = option(
-        0.0, "Weight of (|slope of the logit| - 1)^2 between the expert's and the policy's vectors."
+        0.0,
+        "Weight of (|slope of the logit| - centre)^2 between the expert's and the policy's vectors.",
     )
+    penalty_centre: float = option(1.0, "The slope that is not penalised.")
     absorbing: bool = option(
         False, "With interaction, what comes after an episode's end is told apart and paid for too."
     )
@@ -77,8 +79,9 @@ class AdversarialConfig(FunctionConfig, ImitationConfig, ActorCriticConfig):
             raise ValueError(
                 f"discriminator_hidden are widths from 1 on, got {self.discriminator_hidden}"
             )
-        if not self.gradient_penalty >= 0:
-            raise ValueError(f"gradient_penalty must not be negative, got {self.gradient_penalty}")
+        for name in ("gradient_penalty", "penalty_centre"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("gradient_steps", "discriminator_every", "newest", "saves"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -242,18 +245,23 @@ class Absorbing:
     shift: float
 
     @classmethod
-    def between(cls, ends: tuple[float, float], discount: float, least: float) -> Absorbing:
+    def between(
+        cls, ends: tuple[float, float], discount: float, least: tuple[float, float]
+    ) -> Absorbing:
         """From the shares of the expert's and of the policy's transitions that end an episode.
+
+        What neither does has no logit; were it 0, ending would be worth more than any way of going
+        on that is told from the expert's. So the policy's share is never taken for nothing.
 
         Args:
             ends: The shares.
             discount: gamma: after an end, 1 / (1 - gamma) steps count.
-            least: Share of time below which nothing is said.
+            least: Shares of time, of the expert and of the policy, that they are not below.
         """
         there = [end / (end + 1 - discount) for end in ends]
-        kept = [min(max(share, least), 1 - least) for share in there]
-        expert, policy = kept
-        return cls(math.log(expert / policy), math.log((1 - expert) / (1 - policy)))
+        expert, policy = (max(share, low) for share, low in zip(there, least, strict=True))
+        rest = [max(1 - share, low) for share, low in zip(there, least, strict=True)]
+        return cls(math.log(expert / policy), math.log(rest[0] / rest[1]))
 
 
 def play(
@@ -310,7 +318,7 @@ def play(
             optimiser.step()
             told["discriminator_loss"] = loss.item()
             if config.absorbing and rival.steps_taken is not None:
-                end = Absorbing.between(rival.ends, discount, _LEAST_SHARE)
+                end = Absorbing.between(rival.ends, discount, _LEAST_SHARES)
         for _ in range(config.updates_per_step):
             run.spend(gradient_steps=1)
             told |= rival.answer(paid)
@@ -339,11 +347,15 @@ def _discriminate(
     logits = judge.logits_expert_is_high(both, rival.log_prob(both))
     loss = discriminator_loss(logits, labels, both.weight)
     if config.gradient_penalty > 0:
-        loss = loss + config.gradient_penalty * _penalty(judge, expert, own, mixing)
+        loss = loss + config.gradient_penalty * _penalty(
+            judge, expert, own, mixing, config.penalty_centre
+        )
     return loss
 
 
-def _penalty(judge: Discriminator, expert: Steps, own: Steps, mixing: torch.Generator) -> Tensor:
+def _penalty(
+    judge: Discriminator, expert: Steps, own: Steps, mixing: torch.Generator, centre: float
+) -> Tensor:
     """The gradient penalty between the expert's and the policy's vectors.
 
     Observations are mixed, and continuous actions; a discrete action is that of the nearer one.
@@ -375,4 +387,4 @@ def _penalty(judge: Discriminator, expert: Steps, own: Steps, mixing: torch.Gene
     )
     nothing = torch.zeros_like(shares, dtype=torch.float64)
     logits = judge.logits_expert_is_high(mixed, nothing)
-    return gradient_penalty(logits, between, centre=1.0)
+    return gradient_penalty(logits, between, centre=centre)

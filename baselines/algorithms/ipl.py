@@ -81,7 +81,7 @@ class IPL(PreferenceLearning):
         "gridworld": {"gradient_steps": 3000, "learning_rate": 0.1},
         "control": {
             **PREFERENCE_CONTROL,
-            "gradient_steps": 10_000,
+            "gradient_steps": 3000,
             "batch_size": 16,
             "hidden": (128, 128),
             "target_rate": 0.005,

@@ -36,18 +36,21 @@ def time_absorbed(end, discount):
 @pytest.mark.parametrize("discount", [0.9, 0.99])
 def test_logits_are_those_of_the_shares_of_time(expert, policy, discount):
     e, p = (time_absorbed(end, discount) for end in (expert, policy))
-    found = Absorbing.between((expert, policy), discount, 0.0)
+    found = Absorbing.between((expert, policy), discount, (0.0, 0.0))
     assert found.logit == pytest.approx(math.log(e / p), abs=1e-6)
     assert found.shift == pytest.approx(math.log((1 - e) / (1 - p)), abs=1e-6)
 
 
-def test_below_the_least_share_nothing_is_said():
-    silent = Absorbing.between((0.0, 1e-5), 0.99, 0.01)
-    assert (silent.logit, silent.shift) == (0.0, 0.0)
-    one_sided = Absorbing.between((0.0, 0.5), 0.99, 0.01)
+def test_an_end_that_nobody_reaches_is_not_worth_nothing():
+    nobody = Absorbing.between((0.0, 0.0), 0.99, (1e-4, 0.1))
+    assert nobody.logit == pytest.approx(math.log(1e-4 / 0.1))
+    assert nobody.shift == pytest.approx(0.0)
+    one_sided = Absorbing.between((0.0, 0.5), 0.99, (1e-4, 0.1))
     share = 0.5 / 0.51
-    assert one_sided.logit == pytest.approx(math.log(0.01 / share))
-    assert one_sided.shift == pytest.approx(math.log(0.99 / (1 - share)))
+    assert one_sided.logit == pytest.approx(math.log(1e-4 / share))
+    assert one_sided.shift == pytest.approx(math.log(1 / 0.1)), "the rest is not below it either"
+    wanted = Absorbing.between((0.5, 0.0), 0.99, (1e-4, 0.1))
+    assert wanted.logit == pytest.approx(math.log(share / 0.1)) and wanted.logit > 0
 
 
 class Scripted(Rival):
