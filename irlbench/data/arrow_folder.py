@@ -70,10 +70,20 @@ def _files(folder: Path) -> list[str]:
         )
     names = [entry.get("filename") if isinstance(entry, dict) else None for entry in listed]
     for name in names:
-        plain = isinstance(name, str) and name and "\0" not in name and Path(name).name == name
-        if not plain or name in (".", ".."):
+        if not _is_name(name):
             raise DataError(f"names the file {name!r:.80}", file=STATE, field="_data_files")
     return names  # type: ignore[return-value]  # all of them are names
+
+
+def _is_name(name: Any) -> bool:
+    """Whether it is the name of a file in the same folder, one that a file system can hold."""
+    if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name:
+        return False
+    try:
+        name.encode()  # a lone surrogate is in no name
+    except UnicodeEncodeError:
+        return False
+    return Path(name).name == name
 
 
 def _columns(
