@@ -271,8 +271,8 @@ def test_the_gradient_penalty_is_of_points_between(monkeypatch):
 
     monkeypatch.setattr(one, "logits_expert_is_high", watched)
     expert, own = steps(30), steps(20)
-    found = adversarial._penalty(one, expert, own, torch.Generator().manual_seed(0))
-    assert found.item() == pytest.approx((2.5 - 1) ** 2, rel=1e-5)
+    found = adversarial._penalty(one, expert, own, torch.Generator().manual_seed(0), 0.5)
+    assert found.item() == pytest.approx((2.5 - 0.5) ** 2, rel=1e-5)
     found.backward()
     assert weight.grad is not None and weight.grad.abs().min() > 0
     (between,) = asked
