@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/cartpole_iq_learn.py [--out runs/cartpole-iq-learn]
 
 Five seeds, each with a demonstration of its own, of those that ship with the task, frozen by hash.
-With 10,000 environment steps; the policy is judged every 500 steps over 20 validation episodes, and
-at the end over the 50 test episodes too. The first of the 20 whose mean return is 500 and the last
-are both told: a best one alone would be picked on what it is judged by. The bar is on the mean of the
-last ones, over validation and over test episodes. Beside it, without any environment, IQ-Learn
-offline and behavioural cloning from the same 25 steps.
+With 10,000 steps of one environment, an update for each; all else is default. The policy is judged
+every 500 steps over 20 validation episodes, and at the end over the 50 test episodes too. The first
+of the 20 whose mean return is 500 and the last are both told: a best one alone would be picked on
+what it is judged by. The bar is on the mean of the last ones, over validation and over test episodes.
+Beside it, without any environment, IQ-Learn offline and behavioural cloning from the same 25 steps.
 
 The trials are ordinary ones of `irlbench run` in one output directory: what is finished there is not
 run again, so the same command goes on after a kill.
@@ -57,7 +57,9 @@ class Row:
 
     def settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """What it is run with, `changes` among it where it is IQ-Learn."""
-        mine = changes if self.algorithm == "iq-learn" else {}
+        mine: dict[str, Any] = {}
+        if self.algorithm == "iq-learn":
+            mine = ({} if self.steps is None else {"num_envs": 1}) | dict(changes)
         return {**mine, "subsample": SUBSAMPLE, "saves": self.saves}
 
 

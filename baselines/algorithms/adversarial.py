@@ -30,17 +30,17 @@ _LOG_EVERY = 50
 #: What both take on control unless told otherwise.
 ADVERSARIAL_CONTROL: Mapping[str, Any] = {
     "gradient_steps": 1_000_000,  # the budget of steps ends it
-    "num_envs": 1,
+    "num_envs": 2,
     "buffer": 1_000_000,
     "random_steps": 1000,
     "precision": "bfloat16",
     "network_discriminator_learning_rate": 3e-4,
-    "discriminator_every": 2,
+    "demonstrated_share": 0.5,
     "gradient_penalty": 10.0,
     "absorbing": True,
 }
 #: Shares of time in the absorbing state, of expert and policy, that they are not taken to be below.
-_LEAST_SHARES = (1e-4, 0.1)
+_LEAST_SHARES = (0.01, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,8 @@ class AdversarialConfig(FunctionConfig, ImitationConfig, ActorCriticConfig):
     )
     gradient_penalty: float = option(
         0.0,
-        "Weight of (|slope of the logit| - centre)^2 between the expert's and the policy's vectors.",
+        "Weight of (|slope of the logit| - centre)^2 between the expert's and the policy's vectors, "
+        "as the discriminator scales them.",
     )
     penalty_centre: float = option(1.0, "The slope that is not penalised.")
     absorbing: bool = option(
@@ -67,6 +68,10 @@ class AdversarialConfig(FunctionConfig, ImitationConfig, ActorCriticConfig):
         1e-3, "Step size of its Adam, for networks."
     )
     weight_decay: float = option(0.0, "Squared norm of its parameters in its loss, over 2.")
+    demonstrated_share: float = option(
+        0.0,
+        "With interaction, the share of the policy's batches that the expert's transitions are.",
+    )
     newest: int = option(10_000, "With interaction it sees the latest so many transitions.")
     target_rate: float = option(0.05, "Share of the way that the policy's target Q goes per round.")
     saves: int = option(5, "Policies handed in along the way, evenly spaced, for the curve.")
@@ -92,6 +97,10 @@ class AdversarialConfig(FunctionConfig, ImitationConfig, ActorCriticConfig):
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
         if not 0 < self.target_rate <= 1:
             raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
+        if not 0 <= self.demonstrated_share < 1:
+            raise ValueError(
+                f"demonstrated_share must lie in [0, 1), got {self.demonstrated_share}"
+            )
 
 
 class Discriminator(ABC):
@@ -175,7 +184,18 @@ class AdversarialImitation(Algorithm):
         rival, scale = self._rival(problem, functions, run)
         try:
             judge = self.discriminator(functions, scale, problem.discount)
-            play(rival, judge, config, run, limit=problem.meter.left, discount=problem.discount)
+            units = None
+            if config.gradient_penalty > 0:
+                units = functions.moments_of_pairs(scale)[1].to(run.device)
+            play(
+                rival,
+                judge,
+                config,
+                run,
+                limit=problem.meter.left,
+                discount=problem.discount,
+                units=units,
+            )
         finally:
             rival.close()
         return Solution(rival.policy(), judge.recovered())
@@ -222,6 +242,7 @@ class AdversarialImitation(Algorithm):
             config.newest,
             run,
             config.random_steps,
+            config.demonstrated_share,
         )
         return rival, scale
 
@@ -272,6 +293,7 @@ def play(
     *,
     limit: int | None,
     discount: float,
+    units: Tensor | None = None,
 ) -> None:
     """The rounds of the game.
 
@@ -282,6 +304,7 @@ def play(
         run: Its budget, and where the curve goes.
         limit: Environment steps that are granted, or None.
         discount: gamma.
+        units: For the gradient penalty, what vectors and continuous actions are divided by.
     """
     import torch
 
@@ -312,7 +335,7 @@ def play(
         if run.exhausted or not rival.act():
             break
         if (turn - 1) % config.discriminator_every == 0:
-            loss = _discriminate(rival, judge, config, mixing)
+            loss = _discriminate(rival, judge, config, mixing, units)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -332,7 +355,11 @@ def play(
 
 
 def _discriminate(
-    rival: Rival, judge: Discriminator, config: AdversarialConfig, mixing: torch.Generator
+    rival: Rival,
+    judge: Discriminator,
+    config: AdversarialConfig,
+    mixing: torch.Generator,
+    units: Tensor | None,
 ) -> Tensor:
     """The discriminator's loss on transitions of both."""
     import torch
@@ -346,17 +373,22 @@ def _discriminate(
     labels[len(expert) :] = 0
     logits = judge.logits_expert_is_high(both, rival.log_prob(both))
     loss = discriminator_loss(logits, labels, both.weight)
-    if config.gradient_penalty > 0:
+    if units is not None:
         loss = loss + config.gradient_penalty * _penalty(
-            judge, expert, own, mixing, config.penalty_centre
+            judge, expert, own, units, mixing, config.penalty_centre
         )
     return loss
 
 
 def _penalty(
-    judge: Discriminator, expert: Steps, own: Steps, mixing: torch.Generator, centre: float
+    judge: Discriminator,
+    expert: Steps,
+    own: Steps,
+    units: Tensor,
+    mixing: torch.Generator,
+    centre: float,
 ) -> Tensor:
-    """The gradient penalty between the expert's and the policy's vectors.
+    """The gradient penalty between the expert's and the policy's vectors, in `units` of them.
 
     Observations are mixed, and continuous actions; a discrete action is that of the nearer one.
     """
@@ -368,14 +400,16 @@ def _penalty(
     count = min(len(expert), len(own))
     shares = torch.rand(count, generator=mixing).to(expert.weight.device)
     continuous = expert.actions.is_floating_point()
+    width = expert.observations[0].numel()
+    units = torch.cat([units[:width], units])  # of s', s and a
 
     def inputs(steps: Steps) -> Tensor:
-        vectors = [steps.observations, steps.next_observations]
+        vectors = [steps.next_observations, steps.observations]
         vectors += [steps.actions] if continuous else []
-        return torch.cat([v[:count].flatten(start_dim=1) for v in vectors], dim=1)
+        return torch.cat([v[:count].flatten(start_dim=1) for v in vectors], dim=1) / units
 
-    between = interpolate(inputs(expert), inputs(own), shares)
-    width = expert.observations[0].numel()
+    scaled = interpolate(inputs(expert), inputs(own), shares)
+    between = scaled * units
     experts = shares > 0.5
     nearer = torch.where(experts, expert.terminated[:count], own.terminated[:count])
     if continuous:
@@ -383,8 +417,8 @@ def _penalty(
     else:
         actions = torch.where(experts, expert.actions[:count], own.actions[:count])
     mixed = Steps(
-        between[:, :width], actions, between[:, width : 2 * width], nearer, own.weight[:count]
+        between[:, width : 2 * width], actions, between[:, :width], nearer, own.weight[:count]
     )
     nothing = torch.zeros_like(shares, dtype=torch.float64)
     logits = judge.logits_expert_is_high(mixed, nothing)
-    return gradient_penalty(logits, between, centre=centre)
+    return gradient_penalty(logits, scaled, centre=centre)

@@ -97,7 +97,7 @@ class GAIL(AdversarialImitation):
     Config: ClassVar[type[Any]] = GAILConfig
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "gridworld": {"learning_rate": 0.1},
-        "control": ADVERSARIAL_CONTROL,
+        "control": {**ADVERSARIAL_CONTROL, "learn_temperature": False},
     }
 
     @property

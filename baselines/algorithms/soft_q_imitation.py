@@ -32,7 +32,7 @@ _LOG_EVERY = 50
 #: What both take on control unless told otherwise.
 SOFT_Q_CONTROL: Mapping[str, Any] = {
     "gradient_steps": 1_000_000,  # the budget of steps ends it
-    "num_envs": 1,
+    "num_envs": 2,
     "batch_size": 128,
     "buffer": 1_000_000,
     "random_steps": 1000,

@@ -275,13 +275,31 @@ class Functions:
             return self.make(name, self.actions, scale, hidden)
         inputs = int(np.prod(self._space.shape or ()))
         network = self._network(name, inputs + self.actions, 1, hidden)
-        space: Any = self._of_actions
-        low, high = (torch.as_tensor(bound).flatten() for bound in (space.low, space.high))
-        network.mean[inputs:], network.std[inputs:] = (low + high) / 2, (high - low) / 2
-        if scale is not None:
-            rows = scale.flatten(start_dim=1).float()
-            network.mean[:inputs], network.std[:inputs] = moments(rows)
+        network.mean[:], network.std[:] = self.moments_of_pairs(scale)
         return PairFunction(network).to(self._run.device)
+
+    def moments_of_pairs(self, scale: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What is subtracted from a vector and a continuous action, and what they are divided by.
+
+        Args:
+            scale: As for `make`.
+
+        Returns:
+            Both `[dimensions + actions]`, without the actions where they are discrete.
+        """
+        if scale is None:
+            inputs = int(np.prod(self._space.shape or ()))
+            mean, std = torch.zeros(inputs), torch.ones(inputs)
+        else:
+            mean, std = moments(scale.flatten(start_dim=1).float())
+        if self.discrete:
+            return mean, std
+        space: Any = self._of_actions
+        low, high = (
+            torch.as_tensor(bound, dtype=torch.float32, device=mean.device).flatten()
+            for bound in (space.low, space.high)
+        )
+        return torch.cat([mean, (low + high) / 2]), torch.cat([std, (high - low) / 2])
 
     def _network(
         self, name: str, inputs: int, outputs: int, hidden: Iterable[int] | None

@@ -164,6 +164,7 @@ class SampledRival(Rival):
         newest: The discriminator sees the latest so many of its transitions.
         run: Seed.
         random_steps: Steps with random actions before anything is learnt.
+        demonstrated_share: Of the learner's batches, what the expert's transitions are.
     """
 
     def __init__(
@@ -175,11 +176,13 @@ class SampledRival(Rival):
         newest: int,
         run: Run,
         random_steps: int = 0,
+        demonstrated_share: float = 0.0,
     ) -> None:
         self._demonstrated, self._interaction, self._learner = demonstrated, interaction, learner
         self._batch_size, self._newest = batch_size, newest
         self._draws = run.generator("minibatches")
         self._taken, self._random_steps = 0, random_steps
+        self._shown = min(round(demonstrated_share * batch_size), batch_size - 1)
 
     def expert(self) -> Steps:
         """See `Rival.expert`."""
@@ -211,7 +214,9 @@ class SampledRival(Rival):
 
     def answer(self, reward: RewardOf) -> Mapping[str, float]:
         """See `Rival.answer`: one update."""
-        steps = self._interaction.sample(self._batch_size)
+        steps = self._interaction.sample(self._batch_size - self._shown)
+        if self._shown:
+            steps = steps.joined(self._demonstrated.drawn(self._shown, self._draws))
         with torch.no_grad():
             rewards = reward(steps)
         return self._learner.update(steps, rewards)

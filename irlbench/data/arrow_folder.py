@@ -22,6 +22,7 @@ STATE = "state.json"
 _MAX_BYTES, _OVERHEAD = 2 * 2**30, 256 * 2**20
 _MOST_FILES = 10_000
 _MOST_AXES = 6
+_LONGEST_NAME = 255  # bytes of a file's name that Linux and macOS hold
 
 
 def read_columns(
@@ -80,10 +81,10 @@ def _is_name(name: Any) -> bool:
     if not isinstance(name, str) or name in ("", ".", "..") or "\0" in name:
         return False
     try:
-        name.encode()  # a lone surrogate is in no name
+        length = len(name.encode())  # a lone surrogate is in no name
     except UnicodeEncodeError:
         return False
-    return Path(name).name == name
+    return length <= _LONGEST_NAME and Path(name).name == name
 
 
 def _columns(

@@ -144,7 +144,7 @@ def test_random_steps_come_before_the_first_update_and_cost_steps(
         return original(self, act, random_share=random_share)
 
     monkeypatch.setattr(Interaction, "step", watched)
-    found = fit(algorithm, random_steps=random_steps)
+    found = fit(algorithm, random_steps=random_steps, num_envs=1)
     at_random = asked.count(1.0)
     assert asked == [1.0] * at_random + [0.0] * (len(asked) - at_random)
     # Ten steps of an episode, and one that only begins the next: no transition, no update's worth.
@@ -218,7 +218,8 @@ def test_more_critics_than_a_reward_is_made_of_are_refused_before_anything_is_le
         *((algorithm, {"learn_temperature": True}) for algorithm in (IQLearn, SQIL)),
         *((algorithm, {"gradient_penalty": 0.3}) for algorithm in (GAIL, AIRL)),
         *((algorithm, {"discriminator_every": 5}) for algorithm in (GAIL, AIRL)),
-        (GAIL, {"learn_temperature": False}),
+        *((algorithm, {"demonstrated_share": 0.2}) for algorithm in (GAIL, AIRL)),
+        (GAIL, {"learn_temperature": True}),
         (GAIL, {"of_actions": False}),
         (AIRL, {"state_only": True}),
         (IQLearn, {"slow_values": False}),
@@ -245,7 +246,7 @@ def test_gail_and_airl_differ_in_whose_the_temperature_is(monkeypatch):
 
 
 def test_the_gradient_penalty_is_of_points_between(monkeypatch):
-    """A logit of slope w has penalty (|w| - 1)^2 wherever it is asked."""
+    """A logit of slope w has penalty (|w| - centre)^2 wherever it is asked, in units given."""
     problem = SimpleNamespace(observation_space=STATES, action_space=ACTIONS, needs=frozenset())
     functions = Functions(problem, FunctionConfig(hidden=()), Run())  # type: ignore[arg-type]
     logit = functions.make_of_pairs("discriminator")
@@ -253,7 +254,7 @@ def test_the_gradient_penalty_is_of_points_between(monkeypatch):
         for parameter in logit.parameters():
             parameter.zero_()
         weight = next(p for p in logit.parameters() if p.ndim == 2)
-        weight.copy_(torch.tensor([[1.5, 4.0]]))  # an action's unit is half its range: 4 / 2 = 2
+        weight.copy_(torch.tensor([[1.5, 2.0]]))  # per unit of what the network reads
     one = GAILDiscriminator(logit, "log D", 0.9)
     rng = np.random.default_rng(0)
 
@@ -270,8 +271,14 @@ def test_the_gradient_penalty_is_of_points_between(monkeypatch):
         return said(between, log_pi)
 
     monkeypatch.setattr(one, "logits_expert_is_high", watched)
-    expert, own = steps(30), steps(20)
-    found = adversarial._penalty(one, expert, own, torch.Generator().manual_seed(0), 0.5)
+    expert, own, units = steps(30), steps(20), functions.moments_of_pairs(None)[1]
+    doubled = 2 * units
+    in_doubled = adversarial._penalty(
+        one, expert, own, doubled, torch.Generator().manual_seed(0), 0.5
+    )
+    assert in_doubled.item() == pytest.approx((5 - 0.5) ** 2, rel=1e-5)
+    asked.clear()
+    found = adversarial._penalty(one, expert, own, units, torch.Generator().manual_seed(0), 0.5)
     assert found.item() == pytest.approx((2.5 - 0.5) ** 2, rel=1e-5)
     found.backward()
     assert weight.grad is not None and weight.grad.abs().min() > 0

@@ -166,6 +166,7 @@ def test_trajectories_that_cannot_be_used(tmp_path, changes, said):
         ),
         ({"_data_files": [{"filename": "/etc/passwd"}]}, "names the file '/etc/passwd'"),
         ({"_data_files": ["x"]}, "names the file None"),
+        ({"_data_files": [{"filename": "x" * 256}]}, "names the file 'x{79}$"),
         ({"_data_files": [{"filename": "none.arrow"}]}, "none.arrow: cannot be read: No such file"),
         ({"_data_files": [{"filename": "state.json"}]}, "state.json: cannot be read"),
         (
