@@ -53,8 +53,11 @@ def test_validation_returns_are_read_between_the_anchors(benchmark):
 def test_the_peer_is_given_three_times_our_time(benchmark, monkeypatch, capsys):
     asked = []
     arrivals = {
-        "ours": [benchmark.Arrival(10.0, 1000, 1.0), benchmark.Arrival(4.0, 400, 1.0)],
-        "peer": [benchmark.Arrival(25.0, 9000, 1.0), benchmark.Arrival(math.inf, None, 0.3)],
+        "ours": [benchmark.Arrival(10.0, 1000, 1.0, 0.9), benchmark.Arrival(4.0, 400, 1.0, 0.9)],
+        "peer": [
+            benchmark.Arrival(25.0, 9000, 1.0, 0.9),
+            benchmark.Arrival(math.inf, None, 0.3, 0.2),
+        ],
     }
 
     def trial(out, task, algorithm, seed, budget, settings):
@@ -79,7 +82,9 @@ def test_the_peer_is_given_three_times_our_time(benchmark, monkeypatch, capsys):
 
 
 def test_a_seed_at_which_ours_does_not_arrive_is_lost(benchmark, monkeypatch):
-    monkeypatch.setattr(benchmark, "trial", lambda *given: benchmark.Arrival(math.inf, None, 0.5))
+    monkeypatch.setattr(
+        benchmark, "trial", lambda *given: benchmark.Arrival(math.inf, None, 0.5, 0.4)
+    )
     assert benchmark.seeds_of("control/cartpole", "ours", "peer", Path("out"), 1, {}) == [0.0]
 
 
