@@ -43,6 +43,9 @@ class IQLearnConfig(SoftQImitationConfig):
     slow_values: bool = option(
         False, "V' is read from the slow copy, without gradient, not from Q; not where offline."
     )
+    bounded_values: bool = option(
+        False, "Slow V' are kept within what rewards that the regulariser allows can add up to."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,8 +79,11 @@ class IQLearn(SoftQImitation):
             **SOFT_Q_CONTROL,
             "offline_gradient_steps": 20_000,
             "value_term": "v0",
-            "alpha": 2.0,
+            "alpha": 0.5,
+            "critics": 2,
+            "critic_target_rate": 0.01,
             "slow_values": True,
+            "bounded_values": True,
             "absorbing": True,
         }
     }
@@ -94,6 +100,10 @@ class IQLearn(SoftQImitation):
         end_value = self.end_value(experience, discount)
         if end_value and policy is not None:
             expert, policy = (part.with_end_value(end_value) for part in (expert, policy))
+        if config.bounded_values and following is not None and policy is not None:
+            # No reward beyond 1 / c in size raises the objective (Al-Hafez et al., 2023).
+            most = 4 * config.alpha / (1 - discount)
+            expert, policy = (part.bounded(most) for part in (expert, policy))
         initial = None
         if term == "v0":
             initial = experience.initial_value(Q, config.temperature, discount)

@@ -230,7 +230,7 @@ class _Acted(_Learner):
         optimiser = self._learner.critic_optimiser
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimiser.step_fast()
         return self._learner.follow()
 
     def policy(self) -> Policy:

@@ -73,6 +73,8 @@ class SideBySide(nn.Module):
                 bound = 1 / math.sqrt(self.widths[i // 2])
                 array.uniform_(-bound, bound, generator=generator)
         self._shared: list[NDArray[np.float32]] | None = None
+        self._low: tuple[Tensor, Tensor, Layers] | None = None
+        self._kept: tuple[Tensor, Layers] | None = None
 
     def split(self, flat: Tensor) -> list[Tensor]:
         """Views of a vector of parameters: weight `[.., in, out]` and bias of each layer."""
@@ -82,15 +84,21 @@ class SideBySide(nn.Module):
             for begin, end, shape in zip(begins, self._ends, self._shapes, strict=False)
         ]
 
-    def lowered(self) -> list[Tensor]:
+    def lowered(self) -> Layers:
         """The parameters in the precision of the hidden layers; the head's in float32.
 
         Cast anew each time: a fused optimiser does not count up the version of what it changes, so
-        that nothing tells a kept copy that it is old.
+        that nothing tells a kept copy that it is old. Views of the copy are kept: there are so many
+        of them that making them takes as long as some of the products.
         """
         flat = self.parameters_flat.detach()
-        low = flat.to(getattr(torch, self.precision))
-        return [*self.split(low)[:-2], *self.split(flat)[-2:]]
+        if self._low is None or self._low[0].data_ptr() != flat.data_ptr():
+            low = flat.to(getattr(torch, self.precision))
+            self._low = flat, low, Layers(self.split(low)[:-2] + self.split(flat)[-2:])
+        _, low, layers = self._low
+        if low.dtype != flat.dtype:
+            low.copy_(flat)
+        return layers
 
     def forward(self, inputs: Tensor, *, frozen: bool = False) -> Tensor:
         """Outputs `[networks, batch, outputs]` for inputs `[batch, inputs]`, differentiable.
@@ -114,20 +122,28 @@ class SideBySide(nn.Module):
         """
         with torch.no_grad():
             layers = self.lowered()
-            x = inputs.to(layers[0].dtype)
-            joint = torch.relu_(torch.addmm(layers[1], x, layers[0]))
-            width = self.widths[1]
+            x = inputs.to(layers.weight.dtype)
+            joint = torch.relu_(torch.addmm(layers.bias, x, layers.weight))
             # Per network: the first layer's columns, then matrices of its own.
-            passed = [[joint[:, i * width : (i + 1) * width]] for i in range(self.networks)]
-            for weight, bias in zip(layers[2:-2:2], layers[3:-2:2], strict=True):
-                for i, own in enumerate(passed):
-                    own.append(torch.relu_(torch.addmm(bias[i], own[-1], weight[i])))
+            passed = [[part] for part in joint.split(self.widths[1], dim=1)]
+            for own, deeper in zip(passed, layers.deeper, strict=True):
+                for weight, bias, _ in deeper:
+                    own.append(torch.relu_(torch.addmm(bias, own[-1], weight)))
             last = [own[-1].float() for own in passed]
-            head = [torch.addmm(layers[-1][i], h, layers[-2][i]) for i, h in enumerate(last)]
+            head = [
+                torch.addmm(bias, h, weight)
+                for h, (weight, bias, _) in zip(last, layers.heads, strict=True)
+            ]
             return torch.stack(head), Tape(layers, x, passed, last)
 
     def gradients(
-        self, tape: Tape, slope: Tensor, *, inputs: bool = False, parameters: bool = True
+        self,
+        tape: Tape,
+        slope: Tensor,
+        *,
+        inputs: bool = False,
+        parameters: bool = True,
+        reuse: bool = False,
     ) -> tuple[Tensor | None, Tensor | None]:
         """The gradient of sum(slope * outputs).
 
@@ -136,6 +152,7 @@ class SideBySide(nn.Module):
             slope: `[networks, batch, outputs]`.
             inputs: Whether that of the inputs is wanted.
             parameters: Whether that of the parameters is.
+            reuse: Whether it may be written over the one that was given the last time.
 
         Returns:
             Those of the inputs, `[batch, inputs]`, and of the parameters, one vector; None where
@@ -143,28 +160,34 @@ class SideBySide(nn.Module):
         """
         with torch.no_grad():
             layers, threshold = tape.layers, torch.ops.aten.threshold_backward
-            flat = torch.empty_like(self.parameters_flat) if parameters else None
-            grads = [] if flat is None else self.split(flat)
-            dtype = layers[0].dtype
+            flat, grads = None, None
+            if parameters:
+                if self._kept is None or not reuse:
+                    flat = torch.empty_like(self.parameters_flat)
+                    self._kept = flat, Layers(self.split(flat))
+                flat, grads = self._kept
+            dtype = layers.weight.dtype
             first = []
             for i, own in enumerate(tape.passed):
-                if flat is not None:
-                    torch.mm(tape.last[i].t(), slope[i], out=grads[-2][i])
-                    torch.sum(slope[i], 0, out=grads[-1][i])
-                back = torch.mm(slope[i], layers[-2][i].t()).to(dtype)
+                if grads is not None:
+                    weight, bias, _ = grads.heads[i]
+                    torch.mm(tape.last[i].t(), slope[i], out=weight)
+                    torch.sum(slope[i], 0, out=bias)
+                back = torch.mm(slope[i], layers.heads[i][2]).to(dtype)
                 back = threshold(back, own[-1], 0)
-                for layer in range(len(own) - 1, 0, -1):
-                    if flat is not None:
-                        grads[2 * layer][i].copy_(torch.mm(own[layer - 1].t(), back))
-                        grads[2 * layer + 1][i].copy_(back.sum(0))
-                    back = torch.mm(back, layers[2 * layer][i].t())
-                    back = threshold(back, own[layer - 1], 0)
+                for layer in range(len(own) - 2, -1, -1):
+                    if grads is not None:
+                        weight, bias, _ = grads.deeper[i][layer]
+                        weight.copy_(torch.mm(own[layer].t(), back))
+                        bias.copy_(back.sum(0))
+                    back = torch.mm(back, layers.deeper[i][layer][2])
+                    back = threshold(back, own[layer], 0)
                 first.append(back)
             joint = first[0] if self.networks == 1 else torch.cat(first, dim=1)
-            if flat is not None:
-                grads[0].copy_(torch.mm(tape.x.t(), joint))
-                grads[1].copy_(joint.sum(0))
-            return torch.mm(joint, layers[0].t()).float() if inputs else None, flat
+            if grads is not None:
+                grads.weight.copy_(torch.mm(tape.x.t(), joint))
+                grads.bias.copy_(joint.sum(0))
+            return torch.mm(joint, layers.weight.t()).float() if inputs else None, flat
 
     def rows(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The outputs of the first network for a few rows, float32 `[rows, outputs]`.
@@ -188,7 +211,7 @@ class SideBySide(nn.Module):
 
     def slow_copy(self) -> SideBySide:
         """A copy without gradients, to be led on by `follow`."""
-        self._shared = None  # views of these parameters
+        self._shared = self._low = self._kept = None  # views of these parameters
         other = copy.deepcopy(self)
         other.parameters_flat.requires_grad_(False)
         return other
@@ -222,21 +245,83 @@ class SideBySide(nn.Module):
         return arrays
 
 
+class Layers:
+    """Parameters by network: views, made once.
+
+    Args:
+        arrays: From `SideBySide.split`.
+
+    Attributes:
+        weight: Of the first layer, for all networks, `[inputs, networks * width]`.
+        bias: Likewise, `[networks * width]`.
+        deeper: Per network, the other hidden layers: weight, bias, transposed weight.
+        heads: Per network, weight, bias and transposed weight.
+    """
+
+    def __init__(self, arrays: list[Tensor]) -> None:
+        self.weight, self.bias = arrays[:2]
+        own = zip(*(array.unbind() for array in arrays[2:]), strict=True)
+        parts = [
+            [(w, b, w.t()) for w, b in zip(views[::2], views[1::2], strict=True)] for views in own
+        ]
+        self.deeper = [layers[:-1] for layers in parts]
+        self.heads = [layers[-1] for layers in parts]
+
+
 @dataclass(frozen=True, eq=False)
 class Tape:
     """What one evaluation of `SideBySide` keeps for its gradient.
 
     Attributes:
-        layers: The parameters that were used.
+        layers: The parameters that were used; they must not have changed when it is asked.
         x: The inputs, `[batch, inputs]`.
         passed: Per network, what each hidden layer gave, `[batch, width]`.
         last: The last of them in float32.
     """
 
-    layers: list[Tensor]
+    layers: Layers
     x: Tensor
     passed: list[list[Tensor]]
     last: list[Tensor]
+
+
+class FlatAdam(torch.optim.Adam):
+    """PyTorch's fused Adam on one vector, without what its `step` does around that.
+
+    Args:
+        flat: What is learnt.
+        learning_rate: Step size.
+    """
+
+    def __init__(self, flat: Tensor, learning_rate: float) -> None:
+        super().__init__([flat], lr=learning_rate, fused=True)
+        self._flat = flat
+
+    def step_fast(self) -> None:
+        """What `step` does, bit for bit."""
+        memory: Any = self.state[self._flat]
+        if not memory:
+            self.step()  # which makes the memory
+            return
+        (group,) = self.param_groups
+        (beta1, beta2), gradient = group["betas"], self._flat.grad
+        with torch.no_grad():
+            memory["step"] += 1
+            torch._fused_adam_(
+                [self._flat],
+                [gradient],
+                [memory["exp_avg"]],
+                [memory["exp_avg_sq"]],
+                [],
+                [memory["step"]],
+                lr=group["lr"],
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=0.0,
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+            )
 
 
 class _Evaluation(torch.autograd.Function):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from irlbench.algorithm import Run
-from irlbench.baselines.learners.side_by_side import SideBySide, Tape
+from irlbench.baselines.learners.side_by_side import FlatAdam, SideBySide, Tape
 from irlbench.baselines.learners.state import (
     State,
     optimiser_state,
@@ -162,10 +163,12 @@ class SoftActorCritic(ActedQ):
         wanted = settings.entropy_per_action * self.actions
         self._seen: list[Tensor] = []
         self._entropy_wanted = wanted + self._log_scale
-        self.actor_optimiser = _adam(self.actor, settings.actor_learning_rate)
-        self.critic_optimiser = _adam(self.critics, settings.critic_learning_rate)
-        self._temperature_optimiser = torch.optim.Adam(
-            [self._log_temperature], lr=settings.temperature_learning_rate
+        self.actor_optimiser = FlatAdam(self.actor.parameters_flat, settings.actor_learning_rate)
+        self.critic_optimiser = FlatAdam(
+            self.critics.parameters_flat, settings.critic_learning_rate
+        )
+        self._temperature_optimiser = FlatAdam(
+            self._log_temperature, settings.temperature_learning_rate
         )
 
     def _network(self, inputs: int, outputs: int, networks: int) -> SideBySide:
@@ -238,7 +241,7 @@ class SoftActorCritic(ActedQ):
     def _least(self, observations: Tensor, squashed: Tensor) -> Tensor:
         """The least of the critics, float64 `[batch]`, with gradient."""
         values = self.critics(torch.cat([observations, squashed], dim=1))[..., 0]
-        return values.amin(dim=0).double()
+        return _least(values).double()
 
     def _bonus(self, drawn: Sample) -> Tensor:
         return (self.temperature * drawn.log_prob).double()
@@ -277,7 +280,7 @@ class SoftActorCritic(ActedQ):
         with torch.no_grad():
             drawn, _ = self.sample(following)
             values, _ = self.targets.evaluate(torch.cat([following, drawn.squashed], dim=1))
-            return values[..., 0].amin(dim=0) - self.temperature * drawn.log_prob
+            return _least(values[..., 0]) - self.temperature * drawn.log_prob
 
     def _update_critics(self, steps: Steps, rewards: Tensor) -> float:
         following = self.next_values(steps).masked_fill_(steps.terminated, 0.0)
@@ -285,9 +288,9 @@ class SoftActorCritic(ActedQ):
         pairs = torch.cat([steps.observations, self.scaled(steps.actions)], dim=1)
         values, tape = self.critics.evaluate(pairs)
         residuals = values[..., 0] - aims
-        _, slope = self.critics.gradients(tape, residuals[..., None] / len(steps))
+        _, slope = self.critics.gradients(tape, residuals[..., None] / len(steps), reuse=True)
         self.critics.parameters_flat.grad = slope
-        self.critic_optimiser.step()
+        self.critic_optimiser.step_fast()
         return float(residuals.square().mean())
 
     def update_actor(self, observations: Tensor) -> float:
@@ -303,21 +306,21 @@ class SoftActorCritic(ActedQ):
             drawn, tape = self.sample(observations)
             pairs = torch.cat([observations, drawn.squashed], dim=1)
             values, critic_tape = self.critics.evaluate(pairs)
-            least = values[..., 0].argmin(dim=0)
             share = 1 / len(observations)
-            slope = torch.zeros_like(values)
-            slope[least, torch.arange(len(least), device=least.device), 0] = -share
+            slope = -share * _is_least(values)
             of_pairs, _ = self.critics.gradients(critic_tape, slope, inputs=True, parameters=False)
             assert of_pairs is not None
             of_actions = of_pairs[:, self._inputs :]
             of_head = drawn.gradient(of_actions, self.temperature * share)
-            _, self.actor.parameters_flat.grad = self.actor.gradients(tape, of_head[None])
+            _, self.actor.parameters_flat.grad = self.actor.gradients(
+                tape, of_head[None], reuse=True
+            )
             entropy = -drawn.log_prob.mean()
-        self.actor_optimiser.step()
+        self.actor_optimiser.step_fast()
         if self._settings.learn_temperature:
             # Haarnoja et al. (2018b, eq. 18), in log tau as is usual.
             self._log_temperature.grad = (entropy - self._entropy_wanted).reshape(1)
-            self._temperature_optimiser.step()
+            self._temperature_optimiser.step_fast()
         return float(entropy)
 
     def log_prob(self, steps: Steps) -> Tensor:
@@ -384,5 +387,17 @@ class SoftActorCritic(ActedQ):
         self._noise.set_state(torch.from_numpy(kept.copy()))
 
 
-def _adam(network: SideBySide, learning_rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
+def _least(values: Tensor) -> Tensor:
+    """The least over the first dimension: pairs of rows compare faster than `amin` reduces."""
+    return reduce(torch.minimum, values.unbind())
+
+
+def _is_least(values: Tensor) -> Tensor:
+    """1 where a network's value is the least of all, the first such one, else 0; as `values`."""
+    least = _least(values)
+    found = [values[0] == least]
+    taken = found[0]
+    for row in values[1:]:
+        found.append((row == least) & ~taken)
+        taken = taken | found[-1]
+    return torch.stack(found).to(values.dtype)

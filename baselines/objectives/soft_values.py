@@ -54,6 +54,10 @@ class SoftValues:
             self.mask[rows],
         )
 
+    def bounded(self, most: float) -> SoftValues:
+        """The same with V(s') kept between -most and most."""
+        return replace(self, V_next=self.V_next.clamp(-most, most))
+
     def with_end_value(self, value: float) -> SoftValues:
         """The same with V(s') = value where s' ended the episode, and nothing terminated."""
         following = self.V_next.masked_fill(self.terminated.bool(), value)

@@ -182,6 +182,20 @@ def test_an_end_value_takes_the_place_of_zero():
     assert values.V_next.grad.tolist() == [0.0, -0.5], "an end's value is a constant"
 
 
+def test_values_are_kept_within_a_bound():
+    values = SoftValues(
+        torch.tensor([1.0, 2.0, 3.0]),
+        torch.tensor([90.0, 4.0, 4.0]),
+        torch.tensor([-50.0, 6.0, 70.0]),
+        torch.tensor([True, False, False]),
+        torch.ones(3),
+    )
+    given = values.bounded(10.0)
+    assert given.V_next.tolist() == [-10.0, 6.0, 10.0]
+    assert given.V.tolist() == [90.0, 4.0, 4.0], "only what is bootstrapped from"
+    assert given.terminated.tolist() == [True, False, False]
+
+
 class Ended(Experience):
     """Fixed values on both sides, and shares of ends."""
 

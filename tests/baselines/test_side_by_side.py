@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from irlbench.baselines.learners.side_by_side import SideBySide
+from irlbench.baselines.learners.side_by_side import FlatAdam, SideBySide
 from irlbench.policies.mlp import SquashedGaussianMLPPolicy
 from irlbench.rewards.continuous import StateActionMLPReward
 
@@ -199,3 +199,48 @@ def test_what_it_cannot_be_is_refused():
         made(hidden=())
     with pytest.raises(ValueError, match="float32, bfloat16, got 'float16'"):
         made(precision="float16")
+
+
+def test_the_fast_step_is_that_of_adam_bit_for_bit():
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.zeros(50, requires_grad=True) for _ in range(2))
+    fast = FlatAdam(ours, 0.01)
+    plain_one = torch.optim.Adam([theirs], lr=0.01, fused=True)
+    for _ in range(20):
+        ours.grad = torch.randn(50, generator=generator)
+        theirs.grad = ours.grad.clone()
+        fast.step_fast()
+        plain_one.step()
+    assert torch.equal(ours, theirs) and ours.abs().min() > 0
+    mine, other = fast.state[ours], plain_one.state[theirs]
+    assert mine["step"] == 20
+    assert all(torch.equal(mine[name], other[name]) for name in ("step", "exp_avg", "exp_avg_sq"))
+
+
+def test_a_gradient_may_be_written_over_the_last_one():
+    net = made(precision="bfloat16")
+    found = []
+    for reuse in (False, True, True):
+        for seed in (1, 2):
+            out, tape = net.evaluate(rows(seed=seed))
+            _, flat = net.gradients(tape, torch.ones_like(out), reuse=reuse)
+            found.append((flat, flat.clone()))
+    kept = [flat for flat, _ in found]
+    assert kept[0].data_ptr() != kept[1].data_ptr(), "each has its own"
+    assert torch.equal(kept[0], found[0][1])
+    assert len({flat.data_ptr() for flat in kept[2:]}) == 1
+    assert torch.equal(found[2][1], found[0][1]) and torch.equal(found[5][1], found[1][1])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_kept_follows_the_parameters(precision):
+    net = made(precision=precision)
+    net.evaluate(rows())
+    with torch.no_grad():
+        net.parameters_flat.mul_(0.5)
+    fresh = made(precision=precision, seed=5)
+    with torch.no_grad():
+        fresh.parameters_flat.copy_(net.parameters_flat)
+    assert torch.equal(net.evaluate(rows())[0], fresh.evaluate(rows())[0])
+    net.parameters_flat.data = torch.zeros_like(net.parameters_flat)  # memory of its own
+    assert not net.evaluate(rows())[0].any()

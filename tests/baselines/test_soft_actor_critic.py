@@ -14,6 +14,8 @@ from irlbench.baselines.learners.soft_actor_critic import (
     Sample,
     SoftActorCritic,
     SoftActorCriticSettings,
+    _is_least,
+    _least,
 )
 from irlbench.baselines.learners.steps import Steps
 from irlbench.policies.mlp import LOG_STD_BOUNDS
@@ -376,3 +378,11 @@ def test_actions_without_bounds_are_refused():
     unbounded = problem_of(np.array([-np.inf], np.float32), np.array([1.0], np.float32))
     with pytest.raises(ValueError, match="finite bounds"):
         learner_of(unbounded)
+
+
+def test_the_least_of_critics_and_whose_it_is():
+    values = torch.tensor([[[3.0], [1.0], [2.0]], [[2.0], [1.0], [5.0]], [[2.0], [4.0], [1.0]]])
+    assert _least(values[..., 0]).tolist() == [2.0, 1.0, 1.0]
+    # Of equal ones the first.
+    assert _is_least(values)[..., 0].tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+    assert _is_least(values[:1]).tolist() == torch.ones(1, 3, 1).tolist()
