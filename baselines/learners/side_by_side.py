@@ -305,6 +305,7 @@ class FlatAdam(torch.optim.Adam):
             return
         (group,) = self.param_groups
         (beta1, beta2), gradient = group["betas"], self._flat.grad
+        assert gradient is not None
         with torch.no_grad():
             memory["step"] += 1
             torch._fused_adam_(
