@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -102,7 +103,7 @@ class IQLearn(SoftQImitation):
             expert, policy = (part.with_end_value(end_value) for part in (expert, policy))
         if config.bounded_values and following is not None and policy is not None:
             # No reward beyond 1 / c in size raises the objective (Al-Hafez et al., 2023).
-            most = 4 * config.alpha / (1 - discount)
+            most = 4 * config.alpha / (1 - discount) if discount < 1 else math.inf
             expert, policy = (part.bounded(most) for part in (expert, policy))
         initial = None
         if term == "v0":

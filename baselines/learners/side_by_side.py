@@ -161,11 +161,11 @@ class SideBySide(nn.Module):
         with torch.no_grad():
             layers, threshold = tape.layers, torch.ops.aten.threshold_backward
             flat, grads = None, None
-            if parameters:
-                if self._kept is None or not reuse:
-                    flat = torch.empty_like(self.parameters_flat)
-                    self._kept = flat, Layers(self.split(flat))
+            if parameters and reuse:
+                self._kept = self._kept or self._room()
                 flat, grads = self._kept
+            elif parameters:
+                flat, grads = self._room()
             dtype = layers.weight.dtype
             first = []
             for i, own in enumerate(tape.passed):
@@ -188,6 +188,11 @@ class SideBySide(nn.Module):
                 grads.weight.copy_(torch.mm(tape.x.t(), joint))
                 grads.bias.copy_(joint.sum(0))
             return torch.mm(joint, layers.weight.t()).float() if inputs else None, flat
+
+    def _room(self) -> tuple[Tensor, Layers]:
+        """A vector for a gradient, and its views."""
+        flat = torch.empty_like(self.parameters_flat)
+        return flat, Layers(self.split(flat))
 
     def rows(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The outputs of the first network for a few rows, float32 `[rows, outputs]`.

@@ -220,15 +220,16 @@ def test_the_fast_step_is_that_of_adam_bit_for_bit():
 def test_a_gradient_may_be_written_over_the_last_one():
     net = made(precision="bfloat16")
     found = []
-    for reuse in (False, True, True):
+    for reuse in (False, True, True, False):
         for seed in (1, 2):
             out, tape = net.evaluate(rows(seed=seed))
             _, flat = net.gradients(tape, torch.ones_like(out), reuse=reuse)
             found.append((flat, flat.clone()))
     kept = [flat for flat, _ in found]
     assert kept[0].data_ptr() != kept[1].data_ptr(), "each has its own"
-    assert torch.equal(kept[0], found[0][1])
-    assert len({flat.data_ptr() for flat in kept[2:]}) == 1
+    assert torch.equal(kept[0], found[0][1]) and torch.equal(kept[1], found[1][1])
+    assert len({flat.data_ptr() for flat in kept[2:6]}) == 1
+    assert len({flat.data_ptr() for flat in kept}) == 5
     assert torch.equal(found[2][1], found[0][1]) and torch.equal(found[5][1], found[1][1])
 
 
