@@ -135,7 +135,7 @@ class Recording(SoftQLearner):
 def sampled(tmp_path):
     """A rival on windy-cliff with 10 environments and a buffer of 60, its learner and problem."""
 
-    def make(limit=None, newest=10):
+    def make(limit=None, newest=10, shown=0.0):
         needs = frozenset({"demonstrations", "interaction"})
         request = ProblemRequest(
             0, needs, "demonstrations+interaction", 2, budget=Budget(steps=limit)
@@ -145,7 +145,7 @@ def sampled(tmp_path):
         learner = Recording(Functions(problem, FunctionConfig(), run), 0.5, 0.05, 0.9)
         demonstrated = steps_of(problem.demonstrations.transitions(), "cpu")
         interaction = Interaction(problem, 10, 60, run)
-        rival = SampledRival(demonstrated, interaction, learner, 32, newest, run)
+        rival = SampledRival(demonstrated, interaction, learner, 32, newest, run, 0, shown)
         return SimpleNamespace(rival=rival, learner=learner, problem=problem, shown=demonstrated)
 
     return make
@@ -159,6 +159,22 @@ def test_replayed_transitions_are_paid_what_the_discriminator_says_now(sampled):
         steps, rewards = parts.learner.told
         assert len(steps) == 32
         assert rewards.tolist() == [paid] * 32
+
+
+def test_a_share_of_what_the_policy_learns_from_is_demonstrated(sampled):
+    parts = sampled(shown=0.25)
+    assert parts.rival.act()
+    paid = []
+    parts.rival.answer(lambda steps: paid.append(steps) or steps.weight)
+    steps, _ = parts.learner.told
+    assert paid == [steps] and len(steps) == 32, "demonstrated ones are paid as its own are"
+    known, own = (
+        set(zip(some.observations.tolist(), some.next_observations.tolist(), strict=True))
+        for some in (parts.shown, parts.rival._interaction.sample(500))
+    )
+    met = list(zip(steps.observations.tolist(), steps.next_observations.tolist(), strict=True))
+    assert set(met[:24]) <= own
+    assert set(met[24:]) <= known and set(met[24:]) - own
 
 
 def test_no_gradient_reaches_the_discriminator_through_the_policy(sampled):
