@@ -81,7 +81,6 @@ class IQLearn(SoftQImitation):
             "offline_gradient_steps": 20_000,
             "value_term": "v0",
             "alpha": 0.5,
-            "critics": 2,
             "critic_target_rate": 0.01,
             "slow_values": True,
             "bounded_values": True,

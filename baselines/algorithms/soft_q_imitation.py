@@ -38,7 +38,7 @@ SOFT_Q_CONTROL: Mapping[str, Any] = {
     "random_steps": 1000,
     "precision": "bfloat16",
     "temperature": 0.1,
-    "critics": 1,
+    "critics": 2,
     "scale_observations": False,
 }
 

@@ -43,7 +43,7 @@ class SQIL(SoftQImitation):
     Config: ClassVar[type[Any]] = SQILConfig
     defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "gridworld": {"learning_rate": 0.1},
-        "control": {**SOFT_Q_CONTROL, "critics": 2},
+        "control": SOFT_Q_CONTROL,
     }
 
     def loss(self, experience: Experience, Q: SoftQ, target: SoftQ, discount: float) -> Tensor:

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from irlbench.algorithm import Run
-from irlbench.baselines.algorithms.adversarial import Absorbing, play
+from irlbench.baselines.algorithms.adversarial import play
 from irlbench.baselines.algorithms.gail import GAILConfig, GAILDiscriminator
 from irlbench.baselines.algorithms.iq_learn import IQLearn
 from irlbench.baselines.learners.experience import Experience
 from irlbench.baselines.learners.functions import TableFunction
 from irlbench.baselines.learners.rivals import Rival
 from irlbench.baselines.learners.steps import Steps
+from irlbench.baselines.objectives.absorbing import Absorbing
 from irlbench.baselines.objectives.iq_learn import VALUE_TERMS, absorbing_value, iq_learn_loss
 from irlbench.baselines.objectives.soft_values import SoftValues
 from irlbench.policies.table import TablePolicy
