@@ -16,7 +16,7 @@ HOW_TO_READ = (
     "expert; the interval holds the true mean over seeds in 95 of 100 repetitions (Student's t). "
     "Ranks compare only algorithms that were given the same: one task, one track, one budget. A row "
     "that names no settings ran with the algorithm's default configuration, one for the whole world, "
-    "untuned on the task."
+    "tuned by no protocol."
 )
 
 

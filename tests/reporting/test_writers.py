@@ -71,7 +71,7 @@ def test_markdown_has_a_table_per_world_in_line(board):
 def test_markdown_says_that_defaults_are_untuned(board):
     lead = to_markdown(board).split("## ", 1)[0]
     assert "names no settings ran with the algorithm's default configuration" in lead
-    assert "untuned on the task" in lead
+    assert "tuned by no protocol" in lead
 
 
 def test_markdown_explains_every_sign_it_uses(board):
