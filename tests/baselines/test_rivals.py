@@ -165,7 +165,12 @@ def test_a_share_of_what_the_policy_learns_from_is_demonstrated(sampled):
     parts = sampled(shown=0.25)
     assert parts.rival.act()
     paid = []
-    parts.rival.answer(lambda steps: paid.append(steps) or steps.weight)
+
+    def reward(steps):
+        paid.append(steps)
+        return steps.weight
+
+    parts.rival.answer(reward)
     steps, _ = parts.learner.told
     assert paid == [steps] and len(steps) == 32, "demonstrated ones are paid as its own are"
     known, own = (
